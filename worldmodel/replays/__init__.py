@@ -1,0 +1,1 @@
+"""`.slp` files in: sources, parsing, filters, identity, and the synthetic match generator."""
