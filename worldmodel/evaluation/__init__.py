@@ -1,0 +1,1 @@
+"""How good a model is: metrics, held-out evaluation, rollouts, intervals, and the one-page report."""
