@@ -61,7 +61,7 @@ class Replay:
     is_teams: bool
     items_on: bool
     game_mode: int
-    """Low byte of the match rules' first bit field: the mode in bits 5-7 (0 time, 1 stock, 2 coin, 3 bonus)."""
+    """0 time, 1 stock, 2 coin, 3 bonus (and higher ones of single-player modes)."""
     scene: tuple[int, int] | None
     """(minor, major) scene number."""
     is_pal: bool | None
