@@ -16,7 +16,7 @@ MAX_ITEMS = 1_000_000
 
 _NUMBERS = {code: struct.Struct(">" + fmt) for code, fmt in zip(b"iUIlLdD", "bBhiqfd", strict=True)}
 _INTEGERS = b"iUIlL"
-_CONSTANTS: dict[int, None | bool] = {ord("Z"): None, ord("T"): True, ord("F"): False}
+_CONSTANTS: dict[int, bool | None] = {ord("Z"): None, ord("T"): True, ord("F"): False}
 
 
 class UBJsonError(ValueError):
