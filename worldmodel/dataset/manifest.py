@@ -1,0 +1,176 @@
+"""The manifest: what a dataset folder consists of. A file is part of the dataset if and only if it is named here.
+
+Owns: the names in a dataset folder, and the one commit point. Must not: know what is in games or frames.
+
+    manifest.json             written last, aside and renamed: before that moment nothing has happened
+    games-<hash8>.parquet     one row per game; the row is the game's number
+    files-<hash8>.parquet     one row per input file ever seen, with what became of it
+    shards/NNNNN-<hash8>.arrow, shards/NNNNN-<hash8>.<table>.arrow
+    salt                      private key of the players' hashes; never packed
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from worldmodel.errors import WrongUse
+from worldmodel.runs.atomic import write_json
+from worldmodel.schema import LAYOUT, SCHEMA_VERSION
+
+MANIFEST = "manifest.json"
+SHARDS = "shards"
+SALT = "salt"
+FORMAT = "worldmodel dataset"
+
+
+class NotADataset(WrongUse):
+    """The path is missing, or holds something else, or a dataset that lost parts of itself."""
+
+
+class SchemaMismatch(WrongUse):
+    """The dataset was written by another schema."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileInfo:
+    """A file of the dataset; `name` is relative to the folder."""
+
+    name: str
+    num_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class SparseInfo:
+    """A sparse table of a shard."""
+
+    file: FileInfo
+    num_rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShardInfo:
+    """A shard. All its games record the same fields: all stored columns of the layout but `absent`."""
+
+    number: int
+    file: FileInfo
+    num_frames: int
+    num_games: int
+    absent: tuple[str, ...]
+    sparse: dict[str, SparseInfo]
+    open: bool
+    """Not full yet: the next ingest goes on with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What decides which games are in the dataset, and how they lie in it. Fixed at its first ingest."""
+
+    filters: tuple[str, ...]
+    keep_names: bool
+    shard_frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The content of `manifest.json`."""
+
+    settings: Settings
+    content_hash: str
+    num_games: int
+    num_frames: int
+    counts: dict[str, Any]
+    """Of all files ever seen: {"accepted": n, "duplicates": n, "rejected": {reason: n}}."""
+    games: FileInfo
+    files: FileInfo
+    shards: tuple[ShardInfo, ...]
+    schema_version: int = SCHEMA_VERSION
+    store_hash: str = LAYOUT.store_hash
+
+    @property
+    def all_files(self) -> tuple[FileInfo, ...]:
+        """Every file of the dataset but the manifest itself."""
+        shards = [info for s in self.shards for info in (s.file, *(t.file for t in s.sparse.values()))]
+        return (self.games, self.files, *shards)
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Commit. Everything that it names must be durable already."""
+    write_json(folder / MANIFEST, {"format": FORMAT, **asdict(manifest)})
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Raises NotADataset, SchemaMismatch; looks at no other file."""
+    way_out = "give a folder that `worldmodel ingest ... --out FOLDER` wrote"
+    if not folder.exists():
+        raise NotADataset(f"no folder {folder}", "a dataset", way_out)
+    if not (folder / MANIFEST).is_file():
+        raise NotADataset(f"{folder} has no {MANIFEST}", "a dataset", way_out)
+    try:
+        value = json.loads((folder / MANIFEST).read_bytes())
+    except ValueError as error:
+        raise NotADataset(f"{folder / MANIFEST} is no JSON ({error})", "a manifest", "ingest again") from None
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        raise NotADataset(f"{folder / MANIFEST} is not a dataset's", f'"format": "{FORMAT}"', way_out)
+    found = (value.get("schema_version"), value.get("store_hash"))
+    if found != (SCHEMA_VERSION, LAYOUT.store_hash):
+        raise SchemaMismatch(
+            f"{folder} holds schema {found[0]} ({found[1]})",
+            f"schema {SCHEMA_VERSION} ({LAYOUT.store_hash})",
+            "ingest the replays again into a new folder, or use the worldmodel that wrote it",
+        )
+    try:
+        return _manifest(value)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise NotADataset(f"{folder / MANIFEST} lacks or garbles {error}", "a manifest", "ingest again") from None
+
+
+def file_info(folder: Path, name: str) -> FileInfo:
+    """Size and checksum of a file that is there."""
+    path = folder / name
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return FileInfo(name, path.stat().st_size, digest)
+
+
+def check_files(folder: Path, manifest: Manifest, *, checksums: bool) -> None:
+    """Every named file is there with its size, and with `checksums` its content. Raises NotADataset for the first."""
+    way_out = "unpack or ingest the dataset again"
+    for info in manifest.all_files:
+        path = folder / info.name
+        if not path.is_file():
+            raise NotADataset(f"{path} is missing", f"{info.num_bytes:,} bytes", way_out)
+        if path.stat().st_size != info.num_bytes:
+            raise NotADataset(f"{path} has {path.stat().st_size:,} bytes", f"{info.num_bytes:,} bytes", way_out)
+        if checksums and file_info(folder, info.name) != info:
+            raise NotADataset(f"{path} has changed since it was written", f"sha256 {info.sha256[:16]}", way_out)
+
+
+def _manifest(value: dict[str, Any]) -> Manifest:
+    shards = tuple(
+        ShardInfo(
+            number=s["number"],
+            file=FileInfo(**s["file"]),
+            num_frames=s["num_frames"],
+            num_games=s["num_games"],
+            absent=tuple(s["absent"]),
+            sparse={k: SparseInfo(FileInfo(**t["file"]), t["num_rows"]) for k, t in s["sparse"].items()},
+            open=s["open"],
+        )
+        for s in value["shards"]
+    )
+    settings = value["settings"]
+    return Manifest(
+        settings=Settings(tuple(settings["filters"]), settings["keep_names"], settings["shard_frames"]),
+        content_hash=value["content_hash"],
+        num_games=value["num_games"],
+        num_frames=value["num_frames"],
+        counts=value["counts"],
+        games=FileInfo(**value["games"]),
+        files=FileInfo(**value["files"]),
+        shards=shards,
+    )

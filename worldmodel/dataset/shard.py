@@ -1,0 +1,196 @@
+"""One shard: the frames of some games, as an Arrow IPC file with one record batch, memory-mapped to read.
+
+Owns: how a column lies on disk, and back. Must not: know of games tables or manifests beyond a shard's own entry.
+
+A column is the plain array of its values or, for `narrow` fields, where that is smaller, a dictionary of the distinct
+*bit patterns* with uint8 or uint16 indices: exact for every NaN and for -0.0. A field that the shard's games do not
+record is absent. Players' columns come first, then the frame's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from worldmodel.dataset.manifest import SHARDS, FileInfo, ShardInfo, SparseInfo, file_info
+from worldmodel.runs.atomic import ASIDE
+from worldmodel.schema import LAYOUT, Column, Field, column_name
+from worldmodel.schema.derived import DERIVED
+
+STORED: tuple[Column, ...] = tuple(column for column in LAYOUT.columns if column.field.stored)
+"""The frame columns at rest, in order."""
+
+_ARROW = {
+    "f4": pa.float32(), "u1": pa.uint8(), "i1": pa.int8(), "u2": pa.uint16(), "i4": pa.int32(), "u4": pa.uint32(),
+    "u8": pa.uint64(), "bool": pa.bool_(),
+}  # fmt: skip
+
+PLAIN_SCHEMA = pa.schema([(column.name, _ARROW[column.field.dtype]) for column in STORED])
+"""Every stored column with its plain type: what all shards together look like to a query engine."""
+
+
+def arrow_type(dtype: str) -> pa.DataType:
+    """Arrow's type for a schema dtype."""
+    return _ARROW[dtype]
+
+
+class Shard:
+    """A shard open for reading. Arrays are read-only views of the file wherever the values lie there plain."""
+
+    def __init__(self, folder: Path, info: ShardInfo) -> None:
+        self.info = info
+        self._map = pa.memory_map(str(folder / info.file.name))
+        self._batch = pa.ipc.open_file(self._map).get_batch(0)
+        self.names = frozenset(self._batch.schema.names)
+
+    def has(self, name: str) -> bool:
+        """Whether the shard's games record the column, or all that a derived column is computed from."""
+        column = LAYOUT.column[name]
+        return name in self.names if column.field.stored else self._needs(column) <= self.names
+
+    def encoding(self, name: str) -> tuple[NDArray[np.generic], NDArray[np.generic] | None]:
+        """(distinct values, indices into them) of a dictionary column, (values, None) of a plain one; whole shard."""
+        array = self._batch.column(name)
+        if isinstance(array, pa.DictionaryArray):
+            return array.dictionary.to_numpy(), array.indices.to_numpy()
+        return array.to_numpy(), None
+
+    def column(self, name: str, start: int, stop: int) -> NDArray[np.generic]:
+        """Rows start : stop of a column, stored or derived, that the shard `has`."""
+        column = LAYOUT.column[name]
+        if not column.field.stored:
+            assert column.field.derive is not None
+            function, _ = DERIVED[column.field.derive]
+            return function(lambda field: self.column(column_name(_field(field), column.player), start, stop))
+        values, indices = self.encoding(name)
+        return values[start:stop] if indices is None else values[indices[start:stop]]
+
+    @staticmethod
+    def _needs(column: Column) -> frozenset[str]:
+        assert column.field.derive is not None
+        return frozenset(column_name(_field(field), column.player) for field in DERIVED[column.field.derive][1])
+
+
+def _field(name: str) -> Field:
+    return LAYOUT.by_name[name]
+
+
+# ---- writing ---------------------------------------------------------------------------------------------------
+
+
+def write_shard(
+    folder: Path,
+    number: int,
+    columns: dict[str, NDArray[np.generic]],
+    sparse: dict[str, pa.Table],
+    *,
+    num_games: int,
+    is_open: bool,
+) -> ShardInfo:
+    """Write the files of a shard, durably, under names that hold their content. Returns what the manifest says of it.
+
+    Nothing of the dataset changes until a manifest names the files. Raises OSError.
+    """
+    present = [column for column in STORED if column.name in columns]
+    arrays = [_encoded(columns[column.name], column.field) for column in present]
+    batch = pa.record_batch(arrays, names=[column.name for column in present])
+    tables = {name: table.combine_chunks() for name, table in sparse.items() if table.num_rows}
+    return ShardInfo(
+        number=number,
+        file=_write_batch(folder, number, "arrow", batch),
+        num_frames=batch.num_rows,
+        num_games=num_games,
+        absent=tuple(column.name for column in STORED if column.name not in columns),
+        sparse={
+            name: SparseInfo(_write_batch(folder, number, f"{name}.arrow", table.to_batches()[0]), table.num_rows)
+            for name, table in tables.items()
+        },
+        open=is_open,
+    )
+
+
+def _write_batch(folder: Path, number: int, suffix: str, batch: pa.RecordBatch) -> FileInfo:
+    shards = folder / SHARDS
+    aside = f"{SHARDS}/{ASIDE}{os.getpid()}-{number:05d}.{suffix}"
+    with pa.OSFile(str(folder / aside), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    info = file_info(folder, aside)
+    with (folder / aside).open("rb") as file:
+        os.fsync(file.fileno())
+    name = f"{number:05d}-{info.sha256[:8]}.{suffix}"
+    (folder / aside).rename(shards / name)
+    return FileInfo(f"{SHARDS}/{name}", info.num_bytes, info.sha256)
+
+
+def _encoded(values: NDArray[np.generic], field: Field) -> pa.Array:
+    plain = pa.array(values, _ARROW[field.dtype])
+    if not field.narrow or not len(values):
+        return plain
+    bits = values.view(np.dtype(f"u{values.itemsize}"))
+    indices, distinct = _dictionary(bits)
+    for index_type in (np.uint8, np.uint16):
+        smaller = len(values) * np.dtype(index_type).itemsize + distinct.nbytes < values.nbytes
+        if len(distinct) <= np.iinfo(index_type).max + 1 and smaller:
+            table = pa.array(distinct.view(values.dtype), _ARROW[field.dtype])
+            return pa.DictionaryArray.from_arrays(pa.array(indices.astype(index_type)), table, safe=False)
+    return plain
+
+
+def _dictionary(bits: NDArray[np.unsignedinteger]) -> tuple[NDArray[np.integer], NDArray[np.unsignedinteger]]:
+    """Indices and distinct values, in order of first appearance. Looks up only where the value changes, if that is rare."""
+    heads = np.flatnonzero(bits[1:] != bits[:-1]) + 1
+    if len(heads) * 3 > len(bits):
+        encoded = pa.array(bits).dictionary_encode()
+        return encoded.indices.to_numpy(), encoded.dictionary.to_numpy()
+    heads = np.concatenate([[0], heads])
+    encoded = pa.array(bits[heads]).dictionary_encode()
+    indices = encoded.indices.to_numpy()
+    if len(encoded.dictionary) <= 1 << 16:
+        indices = indices.astype(np.uint16)
+    return np.repeat(indices, np.diff(heads, append=len(bits))), encoded.dictionary.to_numpy()
+
+
+# ---- identity --------------------------------------------------------------------------------------------------
+
+
+def frames_hash(columns: dict[str, NDArray[np.generic]], sparse: dict[str, dict[str, NDArray[np.generic]]]) -> str:
+    """Identity of the stored content of one game: of every column, dense and sparse, bit for bit; 32 hex digits.
+
+    Each column is first reduced to 64 bits by a sum of words times fixed odd weights: any change of one word changes
+    it for certain, others with a chance of about 2^-63 to miss. It guards against accidents, not against adversaries,
+    and costs a tenth of a cryptographic hash.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for column in STORED:
+        if column.name in columns:
+            _absorb(digest, column.name, columns[column.name])
+    for table in sorted(sparse):
+        for name in sorted(sparse[table]):
+            _absorb(digest, f"{table}/{name}", sparse[table][name])
+    return digest.hexdigest()
+
+
+def _absorb(digest: hashlib.blake2b, name: str, values: NDArray[np.generic]) -> None:
+    raw = np.ascontiguousarray(values).view(np.uint8)
+    whole = len(raw) // 8 * 8
+    words = raw[:whole].view(np.dtype("<u8"))
+    mixed = int(np.dot(words, _weights(len(words)))) & (1 << 64) - 1
+    digest.update(f"{name} {values.dtype.str} {len(values)} {mixed:016x} {raw[whole:].tobytes().hex()}\n".encode())
+
+
+_WEIGHTS: list[NDArray[np.uint64]] = [np.zeros(0, np.uint64)]
+
+
+def _weights(num: int) -> NDArray[np.uint64]:
+    """Odd pseudo-random numbers: the SplitMix64 sequence (Steele, Lea, Flood 2014) of seed 0, lowest bit set."""
+    if len(_WEIGHTS[0]) < num:
+        z = np.arange(1, max(num, 1 << 15) + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        _WEIGHTS[0] = (z ^ (z >> np.uint64(31))) | np.uint64(1)
+    return _WEIGHTS[0][:num]
