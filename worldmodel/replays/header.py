@@ -91,8 +91,6 @@ class _Payload:
 def read_game_start(event: bytes, metadata: Metadata) -> GameStart:
     """Read the event (command byte included). Netplay names fall back to the metadata's. Raises ParseError."""
     p = _Payload(event)
-    if p.known(0x4, "B"):
-        raise ParseError("slippc_encoded", f"slippc's own re-encoding (.zlp), its format {p.known(0x4, 'B')}")
     is_teams = bool(p.flag(0xD))
     minor, major = p.number(0x1A3, "B"), p.number(0x1A4, "B")
     return GameStart(

@@ -141,6 +141,8 @@ def walk(data: bytes, envelope: Envelope) -> Stream:
         size = _size(data, sizes, at)
         if at + size > end:
             return _stream(data, sizes, single, [], [], cut=True)
+        if data[at] == GAME_START and data[at + 4]:
+            raise ParseError("slippc_encoded", f"slippc's own re-encoding of the stream, its version {data[at + 4]}")
         single.setdefault(data[at], at)
         at += size
 
@@ -157,9 +159,9 @@ def walk(data: bytes, envelope: Envelope) -> Stream:
                 break
             shape.append((at - first, code))
             if code == GAME_END:
-                single.setdefault(code, at)
+                single[code] = at
             at += size
-            if at >= end:
+            if at >= end or code == GAME_END:
                 break
             following = data[at]
             if following == head and (code != head or head == _FRAME_START):
@@ -168,20 +170,25 @@ def walk(data: bytes, envelope: Envelope) -> Stream:
         if not shape:
             break
         stride, frames = at - first, 1
-        if not cut:
-            frames += _gallop(data, at, end, stride, shape)
+        if code == GAME_END:
+            at = end  # whatever follows is no part of the game
+        elif not cut:
+            frames += _gallop(data, at, end, stride, [*shape[1:], (stride, head)])
             at = first + frames * stride
         runs.append((first, stride, frames, shape_index.setdefault(tuple(shape), len(shape_index))))
     return _stream(data, sizes, single, runs, list(shape_index), cut=cut or envelope.cut)
 
 
-def _gallop(data: bytes, at: int, end: int, stride: int, shape: list[tuple[int, int]]) -> int:
-    """How many frames from `at` on have this shape: command bytes compared in strides, ever longer ones."""
-    total, room, reach = 0, (end - at) // stride, _FIRST_GALLOP
+def _gallop(data: bytes, at: int, end: int, stride: int, expected: list[tuple[int, int]]) -> int:
+    """How many frames from `at` on have the expected command bytes: compared in strides, ever longer ones.
+
+    expected: (offset, code) of the events after the first, and of the first event of the next frame.
+    """
+    total, room, reach = 0, (end - at - 1) // stride, _FIRST_GALLOP
     while room > 0:
         wanted = same = min(reach, room)
-        for offset, code in shape:
-            commands = data[at + offset : at + same * stride : stride]
+        for offset, code in expected:
+            commands = data[at + offset : at + offset + same * stride : stride]
             same = len(commands) - len(commands.lstrip(_ONE_BYTE[code]))
             if not same:
                 return total
