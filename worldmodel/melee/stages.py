@@ -9,8 +9,8 @@ How each number was checked, on 248 real two-player games (2.2 million frames) o
 - platform extents and edges: extreme `x` of the same frames. Bodies stand up to 0.1 past an end, so the observed
   extremes are these values plus at most 0.1 (the right platform of Dream Land is 31.70 .. 63.07: wider to the right
   than the left one, and at another height).
-- blast zones: every one of the 1,700 deaths lies outside and every other frame inside left, right and bottom; the top
-  kills only bodies in hitstun, others fly above it.
+- blast zones: all 1,513 deaths have their first frame outside. Living bodies are inside left and right on every
+  frame, and inside bottom but for a few held or thrown ones. The top kills bodies in hitstun only; others fly above it.
 - ground ids: the `ground` of the same frames.
 - Fountain of Dreams: the side platforms move; heights seen run from 0.375 (almost in the floor) to 27.375. The floor
   is stepped: 0.0029 in the middle, 0.6239 past |x| 53.585, a slope from 51.26 between.
