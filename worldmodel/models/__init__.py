@@ -1,0 +1,1 @@
+"""Architectures, one file each; `base` holds what they share and finds them by file name."""

@@ -1,0 +1,339 @@
+"""The codec: frames to vectors (`Embedder`), vectors to predictions (`Heads`), and what a prediction means (`Rules`).
+
+Owns: every number, code and flag that a network sees or says, with sizes from `LAYOUT` alone; the priors of the
+schema and their exact inverse. Must not: know an architecture, a loss, or a rollout.
+
+Head kinds. "residual": a number is its prior plus, where its gate opens, the head's output over `step_scale`; codes and
+flags start from "as before" by a learned bias on the previous value. "card": as the mission's reference system, each
+number regressed per its `reference`; no biases, and gates only where the reference had no head.
+
+Letters: B sequences, T rows, N numbers, NG gated ones, C categories, CP predicted ones, V logits of all CP, NF flags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from worldmodel.nn.frames import Context, Pads, State, over_rows
+from worldmodel.schema import LAYOUT, Category, Field, Number, Prior
+
+HeadKind = Literal["residual", "card"]
+
+NUMBERS: tuple[Number, ...] = tuple(row.codec for row in LAYOUT.numbers)  # type: ignore[misc]
+CATEGORIES: tuple[Category, ...] = tuple(row.codec for row in LAYOUT.categories)  # type: ignore[misc]
+PREDICTED: tuple[int, ...] = tuple(index for index, codec in enumerate(CATEGORIES) if codec.predicted)
+"""Positions among `LAYOUT.categories` of those that have a head."""
+VOCABS: tuple[int, ...] = tuple(CATEGORIES[index].vocab for index in PREDICTED)
+ELEMENTS: tuple[Field, ...] = (
+    *LAYOUT.numbers,
+    *(flag.field for flag in LAYOUT.flag_bits),
+    *(LAYOUT.categories[index] for index in PREDICTED),
+)
+"""The row of each thing that has a loss: numbers, flags, predicted categories."""
+STAGE: Category = LAYOUT.the("stage").codec  # type: ignore[assignment]
+
+STAY_PROBABILITY = 0.9
+"""What an untrained residual head, and a naive model, gives to "the same code as before"."""
+STAY_FLAG = 3.0
+"""Logit that an untrained residual head, and a naive model, gives to "the same flag as before" (95 %)."""
+GATE_CLOSED = -3.0
+"""Logit that an untrained residual head, and a naive model, gives to "differs from the prior" (5 %)."""
+
+
+def stay_logit(vocab: int) -> float:
+    """Logit of one code among `vocab`, all others at 0, that has `STAY_PROBABILITY`."""
+    return log(STAY_PROBABILITY / (1 - STAY_PROBABILITY) * (vocab - 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a model says of the next frame, undecoded.
+
+    numbers (...,2,N): outputs relative to `Rules.reference`, in steps. gates (...,2,NG): logits of "differs from the
+    prior", for the numbers of `Rules.gated` in that order; None if there are none. categories (...,2,V): logits, the
+    predicted categories side by side, see `split_categories`. flags (...,2,NF): logits.
+    """
+
+    numbers: Tensor
+    gates: Tensor | None
+    categories: Tensor
+    flags: Tensor
+
+    def __getitem__(self, index: Any) -> Prediction:
+        gates = None if self.gates is None else self.gates[index]
+        return Prediction(self.numbers[index], gates, self.categories[index], self.flags[index])
+
+    def split_categories(self) -> tuple[Tensor, ...]:
+        """Logits (...,2,vocab) of each predicted category, in the order of `PREDICTED`."""
+        return torch.split(self.categories, list(VOCABS), dim=-1)
+
+    def code_logits(self, role: str) -> Tensor:
+        """Logits (...,2,vocab) of the category with a role."""
+        return self.split_categories()[PREDICTED.index(LAYOUT.category(role))]
+
+
+def _row(values: Sequence[Any]) -> Tensor:
+    return torch.tensor(values)
+
+
+class Rules(nn.Module):
+    """The schema's arithmetic on numbers for one head kind: priors, projection, and the meaning of an output.
+
+    Holds only constants, as buffers that follow the model's device and dtype and are not saved.
+    """
+
+    def __init__(self, kind: HeadKind) -> None:
+        super().__init__()
+        self.kind: HeadKind = kind
+        ours = [kind == "residual" or codec.reference == "prior" for codec in NUMBERS]
+        gated = tuple(index for index, codec in enumerate(NUMBERS) if ours[index] and codec.gate is not None)
+        self.gated: tuple[int, ...] = gated
+        """Positions among the numbers of those that have a gate."""
+        prior = [codec.prior if mine else Prior.COPY for codec, mine in zip(NUMBERS, ours, strict=True)]
+        from_zero = [not mine and codec.reference == "value" for codec, mine in zip(NUMBERS, ours, strict=True)]
+        steps = [codec.step_scale if mine else codec.scale for codec, mine in zip(NUMBERS, ours, strict=True)]
+        width = max(len(codec.velocity) for codec in NUMBERS)
+        moved_by = [
+            [LAYOUT.number(role) for role in codec.velocity] if prior[index] is Prior.INTEGRATE else []
+            for index, codec in enumerate(NUMBERS)
+        ]
+
+        def constant(name: str, value: Tensor) -> None:
+            self.register_buffer(name, value, persistent=False)
+
+        constant("scale", _row([codec.scale for codec in NUMBERS]))
+        constant("steps", _row(steps))
+        constant("low", _row([codec.bounds[0] for codec in NUMBERS]))
+        constant("high", _row([codec.bounds[1] for codec in NUMBERS]))
+        constant("integer", _row([codec.integer for codec in NUMBERS]))
+        constant("keep", _row([0.0 if zero else 1.0 for zero in from_zero]))
+        constant("tick_up", _row([1.0 if p is Prior.TICK_UP else 0.0 for p in prior]))
+        constant("tick_down", _row([p is Prior.TICK_DOWN for p in prior]))
+        constant("integrates", _row([bool(roles) for roles in moved_by]))
+        constant("velocity_index", _row([(found + [0] * width)[:width] for found in moved_by]))
+        constant(
+            "velocity_weight",
+            _row([[1.0] * len(found) + [0.0] * (width - len(found)) for found in moved_by]),
+        )
+        constant("gated_index", torch.tensor(gated, dtype=torch.int64))
+        constant("is_gated", _row([index in gated for index in range(len(NUMBERS))]))
+        constant("gate", _row([codec.gate or 0.0 for codec in NUMBERS]))
+        constant("squared", _row([not mine for mine in ours]))
+        """Numbers whose error is squared (the card's), not Huber (ours)."""
+        constant("predicted_index", _row(PREDICTED))
+        constant("group_EG", _row([[row.loss == group for group in LAYOUT.loss_groups] for row in ELEMENTS]))
+
+    scale: Tensor
+    steps: Tensor
+    low: Tensor
+    high: Tensor
+    integer: Tensor
+    keep: Tensor
+    tick_up: Tensor
+    tick_down: Tensor
+    integrates: Tensor
+    velocity_index: Tensor
+    velocity_weight: Tensor
+    gated_index: Tensor
+    is_gated: Tensor
+    gate: Tensor
+    squared: Tensor
+    predicted_index: Tensor
+    group_EG: Tensor
+    """bool: which of `ELEMENTS` belong to which of `LAYOUT.loss_groups`."""
+
+    # ---- numbers -------------------------------------------------------------------------------------------------
+
+    def project(self, numbers: Tensor) -> Tensor:
+        """Into the bounds of the schema; integers rounded."""
+        inside = numbers.clamp(self.low, self.high)
+        return torch.where(self.integer, inside.round(), inside)
+
+    def still(self, previous: Tensor) -> Tensor:
+        """The reference of each number before velocities are known (...,2,N)."""
+        down = (previous - 1).clamp(min=0)
+        return torch.where(self.tick_down, down, previous * self.keep + self.tick_up)
+
+    def moved(self, following: Tensor) -> Tensor:
+        """What velocities *after* the step add to each position (...,2,N); 0 for all other numbers.
+
+        Missing velocities are 0, which makes the prior of their positions a copy.
+        """
+        return (following[..., self.velocity_index] * self.velocity_weight).sum(-1)
+
+    def reference(self, previous: Tensor, following: Tensor) -> Tensor:
+        """What outputs of 0 mean (...,2,N). For "residual" heads this is the prior of the schema."""
+        return self.still(previous) + self.moved(following)
+
+    def decode(self, previous: Tensor, outputs: Tensor, is_open: Tensor | None) -> Tensor:
+        """Numbers of the next frame (...,2,N), projected. Velocities are decoded before the positions they move.
+
+        is_open: (...,2,NG) bool. A value that is no number falls back to the reference, so that a rollout cannot
+        carry it on; the loss sees it all the same.
+        """
+        still = self.still(previous)
+        step = outputs / self.steps
+        step = torch.where(step.isnan(), torch.zeros_like(step), step)
+        if is_open is not None:
+            step = torch.where(self.spread_gates(is_open), step, torch.zeros_like(step))
+        first = self.project(still + step)
+        return torch.where(self.integrates, self.project(still + self.moved(first) + step), first)
+
+    def encode(self, previous: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
+        """Inverse of `decode`: the outputs (...,2,N) that lead to `following`, and the difference in units."""
+        difference = following - self.reference(previous, following)
+        return difference * self.steps, difference
+
+    def spread_gates(self, gates: Tensor) -> Tensor:
+        """Gates (...,2,NG) bool at the places of all numbers (...,2,N); the ungated are open."""
+        if len(self.gated) == len(NUMBERS):
+            return gates
+        everywhere = gates.new_ones(*gates.shape[:-1], len(NUMBERS))
+        return everywhere.index_copy(-1, self.gated_index, gates)
+
+    def spread_losses(self, gates: Tensor) -> Tensor:
+        """Losses of gates (...,2,NG) at the places of all numbers (...,2,N); the ungated have none."""
+        if len(self.gated) == len(NUMBERS):
+            return gates
+        return gates.new_zeros(*gates.shape[:-1], len(NUMBERS)).index_copy(-1, self.gated_index, gates)
+
+    def pick_gated(self, numbers: Tensor) -> Tensor:
+        """The gated ones (...,2,NG) among numbers (...,2,N)."""
+        return numbers if len(self.gated) == len(NUMBERS) else numbers.index_select(-1, self.gated_index)
+
+    # ---- whole frames --------------------------------------------------------------------------------------------
+
+    def encode_state(
+        self,
+        previous: State,
+        following: State,
+        *,
+        closed: float = GATE_CLOSED,
+        flag: float = STAY_FLAG,
+        codes: Sequence[float] | None = None,
+    ) -> Prediction:
+        """The prediction that decodes to `following`: gates open exactly where it differs from the reference.
+
+        closed, flag, codes: size of the logits of gates, flags and each predicted category; they decide how sure the
+        prediction is, not what it decodes to.
+        """
+        outputs, difference = self.encode(previous.numbers, following.numbers)
+        gates = torch.where(self.pick_gated(difference) != 0, -closed, closed).to(outputs.dtype)
+        sure = codes or [stay_logit(vocab) for vocab in VOCABS]
+        logits = [
+            F.one_hot(following.categories[..., index], vocab).to(outputs.dtype) * size
+            for index, vocab, size in zip(PREDICTED, VOCABS, sure, strict=True)
+        ]
+        flags = torch.where(following.flags, flag, -flag).to(outputs.dtype)
+        return Prediction(outputs, gates if self.gated else None, torch.cat(logits, -1), flags)
+
+
+class Embedder(nn.Module):
+    """Frames and pads to vectors (...,d_model): one feature vector per frame, one linear map.
+
+    What a replay lacks enters as 0 whatever the tensors hold, and is told apart by one bit per schema version.
+    """
+
+    def __init__(self, d_model: int, rules: Rules) -> None:
+        super().__init__()
+        self.rules = rules
+        self.codes = nn.ModuleList(nn.Embedding(codec.vocab, codec.dim) for codec in CATEGORIES)
+        self.bucketed = tuple(index for index, codec in enumerate(NUMBERS) if codec.buckets)
+        self.buckets = nn.ModuleList(nn.Embedding(NUMBERS[i].buckets, NUMBERS[i].bucket_dim) for i in self.bucketed)
+        self.stage = nn.Embedding(STAGE.vocab, STAGE.dim)
+        groups = _presence_groups()
+        per_player = len(NUMBERS) + sum(NUMBERS[i].bucket_dim for i in self.bucketed)
+        per_player += sum(codec.dim for codec in CATEGORIES) + len(LAYOUT.flag_bits)
+        per_player += len(LAYOUT.pad_numbers) + len(LAYOUT.pad_buttons.codec.masks)  # type: ignore[union-attr]
+        self.frame = nn.Linear(2 * per_player, d_model)
+        self.sequence = nn.Linear(STAGE.dim + len(groups), d_model, bias=False)
+        widths = torch.tensor([codec.dim for codec in CATEGORIES])
+        self.register_buffer("code_of_dim", torch.arange(len(CATEGORIES)).repeat_interleave(widths), persistent=False)
+        self.register_buffer("group_index", torch.tensor(groups), persistent=False)
+        pad = [row.codec for row in LAYOUT.pad_numbers]
+        for name, values in (
+            ("pad_scale", [codec.scale for codec in pad if isinstance(codec, Number)]),
+            ("pad_low", [codec.bounds[0] for codec in pad if isinstance(codec, Number)]),
+            ("pad_high", [codec.bounds[1] for codec in pad if isinstance(codec, Number)]),
+        ):
+            self.register_buffer(name, torch.tensor(values), persistent=False)
+
+    code_of_dim: Tensor
+    group_index: Tensor
+    pad_scale: Tensor
+    pad_low: Tensor
+    pad_high: Tensor
+
+    def forward(self, previous: State, pads: Pads, context: Context) -> Tensor:
+        """Previous states and pads now, (B,...,2,·) both -> (B,...,d_model)."""
+        rules = self.rules
+        numbers = previous.numbers
+        dtype = self.frame.weight.dtype
+        has_number = over_rows(context.present_numbers.unsqueeze(1).to(dtype), numbers)
+        has_code = context.present_categories.to(dtype).index_select(-1, self.code_of_dim)
+        parts = [numbers.clamp(rules.low, rules.high) * (has_number * rules.scale)]
+        for index, table in zip(self.bucketed, self.buckets, strict=True):
+            bucket = numbers[..., index].clamp(0, NUMBERS[index].buckets - 1).long()
+            parts.append(table(bucket) * has_number[..., index : index + 1])
+        codes = torch.cat([table(previous.categories[..., i]) for i, table in enumerate(self.codes)], -1)
+        parts.append(codes * over_rows(has_code.unsqueeze(1), codes))
+        parts.append(previous.flags.to(dtype))
+        parts.append(pads.numbers.clamp(self.pad_low, self.pad_high) * self.pad_scale)
+        parts.append(pads.buttons.to(dtype))
+        present = torch.cat([context.present_numbers, context.present_categories, context.present_flags], -1)
+        constant = torch.cat([self.stage(context.stage), present.index_select(-1, self.group_index).to(dtype)], -1)
+        token: Tensor = self.frame(torch.cat(parts, -1).flatten(-2))
+        return token + over_rows(self.sequence(constant), token)
+
+
+def _presence_groups() -> list[int]:
+    """For each Slippi version that brought codec fields: the place, among all presence bits, of the first of them."""
+    rows = [*LAYOUT.numbers, *LAYOUT.categories, *(flag.field for flag in LAYOUT.flag_bits)]
+    groups: dict[tuple[int, int, int], int] = {}
+    for index, row in enumerate(rows):
+        if row.missing != "never missing":
+            groups.setdefault(row.since, index)
+    return [groups[version] for version in sorted(groups)]
+
+
+class Heads(nn.Module):
+    """Vectors (...,d) to a `Prediction`: one linear map to all outputs of both players."""
+
+    def __init__(self, d_in: int, rules: Rules) -> None:
+        super().__init__()
+        self.rules = rules
+        self.sizes = [len(NUMBERS), len(rules.gated), sum(VOCABS), len(LAYOUT.flag_bits)]
+        self.out = nn.Linear(d_in, 2 * sum(self.sizes))
+        self.stay_code: nn.Parameter | None = None
+        self.stay_flag: nn.Parameter | None = None
+        self.register_buffer(
+            "first_logit", torch.tensor([sum(VOCABS[:i]) for i in range(len(VOCABS))]), persistent=False
+        )
+        with torch.no_grad():
+            # Untrained, a gate is closed and a step is 0: the model starts as its prior.
+            numbers, gates, _, _ = torch.split(self.out.bias.view(2, -1), self.sizes, -1)
+            numbers.zero_()
+            gates.fill_(GATE_CLOSED)
+            self.out.weight.view(2, -1, d_in)[:, : len(NUMBERS)].mul_(0.01)
+        if rules.kind == "residual":
+            self.stay_code = nn.Parameter(torch.tensor([stay_logit(vocab) for vocab in VOCABS]))
+            self.stay_flag = nn.Parameter(torch.full((len(LAYOUT.flag_bits),), STAY_FLAG))
+
+    first_logit: Tensor
+
+    def forward(self, hidden: Tensor, previous: State) -> Prediction:
+        """hidden (...,d), and the previous states (...,2,·) that the stay-biases refer to."""
+        out = torch.unflatten(self.out(hidden), -1, (2, -1))
+        numbers, gates, codes, flags = torch.split(out, self.sizes, dim=-1)
+        if self.stay_code is not None and self.stay_flag is not None:
+            place = previous.categories.index_select(-1, self.rules.predicted_index) + self.first_logit
+            codes = codes.scatter_add(-1, place, self.stay_code.to(codes.dtype).expand(place.shape))
+            flags = flags + self.stay_flag * (previous.flags.to(flags.dtype) * 2 - 1)
+        return Prediction(numbers, gates if self.rules.gated else None, codes, flags)
