@@ -27,6 +27,7 @@ _FRAME_ID, _PORT, _IS_FOLLOWER = 0x1, 0x5, 0x6
 _PER_PLAYER = (Event.PRE, Event.POST)
 
 Positions = NDArray[np.int64]
+Octets = NDArray[np.uint8]
 Array = NDArray[np.generic]
 
 
@@ -63,8 +64,8 @@ def parse_replay(data: bytes) -> Replay:
         num_frames=len(frames.kept),
         num_rollback_rows=frames.num_rows - len(frames.kept),
         num_followers=frames.num_followers,
-        columns=_read_columns(stream, frames) if frames.of_player else {},
-        sparse=_read_sparse(stream, frames) if frames.of_player else {},
+        columns=_read_columns(stream, frames) if frames.events else {},
+        sparse=_read_sparse(stream, frames) if frames.events else {},
     )
 
 
@@ -78,75 +79,111 @@ def _event(stream: Stream, code: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class _Frames:
-    """Which rows of the stream count.
+    """Which rows of the stream count, and the players' events in them.
 
     kept: (T,) row of each frame id, in order of ids. num_rows: whole rows before rollbacks were resolved.
-    of_player: position of each kept frame's event, by (event, index of the player). Empty unless two players play.
+    events: (T, size) bytes of each kept frame's event, by (event, index of the player); empty unless two play.
     """
 
     first_id: int
     kept: NDArray[np.int64]
     num_rows: int
     num_followers: int
-    of_player: dict[tuple[Event, int], Positions]
+    events: dict[tuple[Event, int], Octets]
 
 
 def _read_frames(stream: Stream, start: GameStart) -> _Frames:
-    octets = np.frombuffer(stream.data, dtype=np.uint8)
     ports = [player.port for player in start.players]
     is_duel = len(ports) == len(PLAYERS)
     num_rows = len(stream.rows)
-    followers: set[int] = set()
-    of_player: dict[tuple[Event, int], Positions] = {}
-    for event in _PER_PLAYER:
-        for index, at in enumerate(_positions_by_port(stream, event, octets, ports, followers)):
-            if is_duel:
-                of_player[event, index] = at
-    if num_rows and any(at[-1] < 0 for at in of_player.values()):
-        num_rows -= 1  # the last row was cut off before all players had their events: not a frame
+    if is_duel and num_rows and not _is_whole(stream, num_rows - 1, ports):
+        num_rows -= 1  # cut off before all players had their events: not a frame
     if not num_rows:
         raise ParseError("truncated" if stream.cut else "no_frames", "ends before the first whole frame")
-
-    ids = _gather(stream.data, stream.rows[:num_rows] + _FRAME_ID, 4).view(">i4").astype(np.int64)
+    ids = _gather(stream.data, stream.rows[:num_rows] + _FRAME_ID, 4).view(">i4")[:, 0].astype(np.int64)
     kept = _last_copies(ids)
-    for (event, index), at in of_player.items():
-        chosen = at[kept]
-        if (missing := np.flatnonzero(chosen < 0)).size:
-            raise ParseError(
-                "incomplete_frame",
-                f"frame {ids[kept[missing[0]]]} has no {event.name.lower()}-frame event of port {ports[index] + 1}",
-            )
-        of_player[event, index] = chosen
-    return _Frames(int(ids[kept[0]]), kept, num_rows, len(followers), of_player)
+    num_followers, events = 0, _regular_events(stream, kept, ports) if is_duel else None
+    if events is None:
+        num_followers, by_port = _events_by_port(stream, ports)
+        events = {key: _pick(stream, key, at[kept], ids[kept], ports) for key, at in by_port.items() if is_duel}
+    for (event, _), octets in events.items():
+        _check_ids(octets, ids[kept], event)
+    return _Frames(int(ids[kept[0]]), kept, num_rows, num_followers, events)
 
 
-def _positions_by_port(
-    stream: Stream, event: Event, octets: NDArray[np.uint8], ports: list[int], followers: set[int]
-) -> list[Positions]:
-    """For each port: (R,) position of its event in each row, -1 where it has none.
+def _is_whole(stream: Stream, row: int, ports: list[int]) -> bool:
+    """Whether a row has both events of every player."""
+    first, data = int(stream.rows[row]), stream.data
+    there = {
+        (code, data[first + offset + _PORT])
+        for offset, code in stream.shapes[stream.shape_of_row[row]]
+        if code in (Event.PRE.value, Event.POST.value) and not data[first + offset + _IS_FOLLOWER]
+    }
+    return all((event.value, port) in there for event in _PER_PLAYER for port in ports)
 
-    Adds to `followers` the ports whose second body has events.
+
+def _regular_events(
+    stream: Stream, kept: NDArray[np.int64], ports: list[int]
+) -> dict[tuple[Event, int], Octets] | None:
+    """The players' events where every row has exactly one of each, players in order, one right after the other.
+
+    Almost every game of two is so. Two copies of bytes then do for all events. None if it is not.
     """
-    table = stream.slots(event.value)
-    if table is not None and table.shape[1] == len(ports):  # the usual case: as many events in each row as ports
-        columns = [np.ascontiguousarray(column) for column in table.T]
-        if all(
-            (octets[at + _PORT] == port).all() and not octets[at + _IS_FOLLOWER].any()
-            for port, at in zip(ports, columns, strict=True)
-        ):
-            return columns
-    at, row = stream.positions(event.value)
-    port_of, is_leader = octets[at + _PORT], octets[at + _IS_FOLLOWER] == 0
-    if strangers := sorted(set(np.unique(port_of).tolist()) - set(ports)):
-        raise ParseError("unannounced_player", f"frames of port {strangers[0] + 1}, empty in Game Start")
-    followers.update(np.unique(port_of[~is_leader]).tolist())
-    out = []
-    for port in ports:
-        mine = is_leader & (port_of == port)
-        full = np.full(len(stream.rows), -1, dtype=np.int64)
-        full[row[mine]] = at[mine]
-        out.append(full)
+    out: dict[tuple[Event, int], Octets] = {}
+    for event in _PER_PLAYER:
+        size = stream.sizes[event.value]
+        block = range(0, len(ports) * size, size)
+        first_of_shape = np.zeros(len(stream.shapes), dtype=np.int64)
+        for index in np.unique(stream.shape_of_row[kept]).tolist():
+            offsets = [offset for offset, code in stream.shapes[index] if code == event.value]
+            if not offsets or offsets != [offsets[0] + step for step in block]:
+                return None
+            first_of_shape[index] = offsets[0]
+        at = stream.rows[kept] + first_of_shape[stream.shape_of_row[kept]]
+        octets = _gather(stream.data, at, len(ports) * size)
+        for player, (port, begin) in enumerate(zip(ports, block, strict=True)):
+            mine = octets[:, begin : begin + size]
+            if (mine[:, _PORT] != port).any() or mine[:, _IS_FOLLOWER].any():
+                return None
+            out[event, player] = mine
     return out
+
+
+def _events_by_port(stream: Stream, ports: list[int]) -> tuple[int, dict[tuple[Event, int], Positions]]:
+    """For any stream: how many players have a second body, and by (event, index of the player) the position of the
+    player's event in each row (R,), -1 where it has none.
+    """
+    octets = np.frombuffer(stream.data, dtype=np.uint8)
+    followed: set[int] = set()
+    out: dict[tuple[Event, int], Positions] = {}
+    for event in _PER_PLAYER:
+        at, row = stream.positions(event.value)
+        port_of, is_leader = octets[at + _PORT], octets[at + _IS_FOLLOWER] == 0
+        if strangers := sorted(set(np.unique(port_of).tolist()) - set(ports)):
+            raise ParseError("unannounced_player", f"frames of port {strangers[0] + 1}, empty in Game Start")
+        followed.update(np.unique(port_of[~is_leader]).tolist())
+        for player, port in enumerate(ports):
+            mine = is_leader & (port_of == port)
+            out[event, player] = np.full(len(stream.rows), -1, dtype=np.int64)
+            out[event, player][row[mine]] = at[mine]
+    return len(followed), out
+
+
+def _pick(stream: Stream, key: tuple[Event, int], at: Positions, ids: NDArray[np.int64], ports: list[int]) -> Octets:
+    event, player = key
+    if (missing := np.flatnonzero(at < 0)).size:
+        what = f"{event.name.lower()}-frame event of port {ports[player] + 1}"
+        raise ParseError("incomplete_frame", f"frame {ids[missing[0]]} has no {what}")
+    return _gather(stream.data, at, stream.sizes[event.value])
+
+
+def _check_ids(octets: Octets, ids: NDArray[np.int64], event: Event) -> None:
+    found = octets[:, _FRAME_ID : _FRAME_ID + 4].view("u4")[:, 0]  # both big-endian: equal bits are equal ids
+    if (wrong := np.flatnonzero(found != ids.astype(">i4").view("u4"))).size:
+        other = int(found[wrong[:1]].view(">i4")[0])
+        raise ParseError(
+            "frame_id_mismatch", f"frame {ids[wrong[0]]} holds a {event.name.lower()}-frame event of frame {other}"
+        )
 
 
 def _last_copies(ids: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -170,23 +207,22 @@ _WIRE_FORMAT = {"f4": ">f4", "u1": "u1", "i1": "i1", "u2": ">u2", "i4": ">i4", "
 _WIDTH = {"f4": 4, "u1": 1, "i1": 1, "u2": 2, "i4": 4, "u4": 4, "u1x5": 5}
 
 
-def _gather(data: bytes, at: Positions, size: int) -> NDArray[np.void]:
-    """(len(at),) records of `size` bytes that begin at the positions."""
+def _gather(data: bytes, at: Positions, size: int) -> Octets:
+    """(len(at), size) the bytes that begin at each position."""
     if not len(at):
-        return np.empty(0, dtype=f"V{size}")
+        return np.empty((0, size), dtype=np.uint8)
     sliding = np.ndarray((len(data) - size + 1,), dtype=f"V{size}", buffer=data, strides=(1,))
-    return np.asarray(sliding[at])
+    return sliding[at].view(np.uint8).reshape(-1, size)
 
 
-def _native(records: NDArray[np.void], wire: Wire, dtype: StoreType) -> Array:
-    """(T,) one value of each record, in native byte order."""
-    octets = records.view(np.uint8).reshape(len(records), records.dtype.itemsize)
-    octets = octets[:, wire.offset : wire.offset + _WIDTH[wire.type]]
+def _native(octets: Octets, wire: Wire, dtype: StoreType) -> Array:
+    """(T,) one value of each event, in native byte order."""
+    value = octets[:, wire.offset : wire.offset + _WIDTH[wire.type]]
     if wire.type == "u1x5":
-        padded = np.zeros((len(records), 8), dtype=np.uint8)
-        padded[:, :5] = octets
+        padded = np.zeros((len(octets), 8), dtype=np.uint8)
+        padded[:, :5] = value
         return padded.view("<u8")[:, 0].astype(np.uint64, copy=False)
-    return np.asarray(octets.view(_WIRE_FORMAT[wire.type])[:, 0].astype(dtype))
+    return np.asarray(value.view(_WIRE_FORMAT[wire.type])[:, 0].astype(dtype))
 
 
 def _fits(wire: Wire, sizes: list[int]) -> bool:
@@ -205,27 +241,13 @@ def _plan(sizes: tuple[int, ...]) -> tuple[tuple[Column, Wire], ...]:
 
 
 def _read_columns(stream: Stream, frames: _Frames) -> dict[str, Array]:
-    records: dict[tuple[Event, int], NDArray[np.void]] = {}
     out: dict[str, Array] = {}
-    ids = np.arange(frames.first_id, frames.first_id + len(frames.kept))
+    heads = _gather(stream.data, stream.rows[frames.kept], stream.sizes[Event.FRAME_START.value] or 1)
     for column, wire in _plan(tuple(stream.sizes)):
         player = PLAYERS.index(column.player) if column.player else 0
-        source = (wire.event, player)
-        if source not in records:
-            at = frames.of_player[source] if source in frames.of_player else stream.rows[frames.kept]
-            records[source] = _gather(stream.data, at, stream.sizes[wire.event.value])
-            _check_ids(records[source], ids, wire.event)
-        out[column.name] = _native(records[source], wire, column.field.dtype)
+        octets = frames.events.get((wire.event, player), heads)
+        out[column.name] = _native(octets, wire, column.field.dtype)
     return out
-
-
-def _check_ids(records: NDArray[np.void], ids: NDArray[np.int64], event: Event) -> None:
-    found = _native(records, Wire(event, _FRAME_ID, "i4"), "i4")  # type: ignore[arg-type]
-    if (wrong := np.flatnonzero(found != ids)).size:
-        raise ParseError(
-            "frame_id_mismatch",
-            f"frame {ids[wrong[0]]} holds a {event.name.lower()} event of frame {found[wrong[0]]}",
-        )
 
 
 def _read_sparse(stream: Stream, frames: _Frames) -> dict[str, dict[str, Array]]:

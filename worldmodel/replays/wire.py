@@ -72,14 +72,6 @@ class Stream:
         within = np.arange(len(row)) - np.repeat(np.cumsum(count_of_row) - count_of_row, count_of_row)
         return self.rows[row] + flat[firsts[self.shape_of_row][row] + within], row
 
-    def slots(self, code: int) -> NDArray[np.int64] | None:
-        """As `positions`, but (R, k) for a code that has the same number k of events in every row; else None."""
-        offsets = [[offset for offset, other in shape if other == code] for shape in self.shapes]
-        if not offsets or len({len(group) for group in offsets}) != 1:
-            return None
-        table = np.array(offsets, dtype=np.int64)
-        return self.rows[:, None] + table[self.shape_of_row]
-
 
 def open_envelope(data: bytes) -> Envelope:
     """Find the event stream. Raises ParseError("not_slippi")."""
