@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from worldmodel.models.base import ModelConfig, ModelState, Trunk, TrunkModel
 from worldmodel.nn import ssd
+from worldmodel.nn.conv import causal_conv
 
 DT_RANGE = (1e-3, 1e-1)
 """Step sizes that an untrained block begins with, log-uniform."""
@@ -82,7 +83,7 @@ class Block(nn.Module):
         z, mixed, dt = torch.split(self.in_proj(u), self.sizes, dim=-1)
         past = mixed.new_zeros(mixed.shape[0], self.width - 1, mixed.shape[2]) if state is None else state[0]
         padded = torch.cat([past, mixed], 1)
-        x, b, c = self._split(self._convolve(padded, mixed.shape[1]))
+        x, b, c = self._split(F.silu(causal_conv(padded, self.conv_weight, self.conv_bias)))
         y, scanned = ssd.scan(
             x,
             F.softplus(dt + self.dt_bias),
@@ -109,11 +110,6 @@ class Block(nn.Module):
             torch.zeros(batch, self.width - 1, self.sizes[1], device=device, dtype=dtype),
             torch.zeros(batch, self.sizes[2], self.headdim, self.d_state, device=device, dtype=dtype),
         )
-
-    def _convolve(self, padded: Tensor, num_t: int) -> Tensor:
-        """Causal depthwise convolution and SiLU: (B,T+W-1,I+2N) -> (B,T,I+2N)."""
-        y = F.conv1d(padded.transpose(1, 2), self.conv_weight.t()[:, None], self.conv_bias, groups=padded.shape[2])
-        return F.silu(y.transpose(1, 2))
 
     def _split(self, mixed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x, b, c = torch.split(mixed, [self.inner, self.d_state, self.d_state], dim=-1)

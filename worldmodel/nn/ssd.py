@@ -90,9 +90,9 @@ def _decay(a: Tensor) -> Tensor:
 
     The -inf goes in before exp: above the diagonal the difference is positive and could overflow.
     """
-    size = a.shape[-1]
-    above = torch.full((size, size), float("-inf"), dtype=a.dtype, device=a.device).triu(1)
-    return (a[..., :, None] - a[..., None, :] + above).exp()
+    rows = torch.arange(a.shape[-1], device=a.device)
+    later = rows > rows[:, None]
+    return (a[..., :, None] - a[..., None, :]).masked_fill(later, float("-inf")).exp()
 
 
 def _within(x_dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
