@@ -266,11 +266,13 @@ class Sums:
         shape = (num_games, len(PLAYERS), len(METRICS))
         return cls(*(torch.zeros(shape, dtype=torch.float64, device=device) for _ in range(2)))
 
-    def add_frames(self, terms: tuple[Tensor, Tensor], slots_B: Tensor, *, burn_in: int = 0) -> None:
-        """Adds `frame_terms` to each sequence's slot, less the first `burn_in` frames of the sequence."""
+    def add_frames(self, terms: tuple[Tensor, Tensor], slots_B: Tensor, *, scored_BT: Tensor | None = None) -> None:
+        """Adds `frame_terms` to each sequence's slot; of the frames, those that are `scored` (None: all)."""
         last = len(FRAME_METRICS)
         for total, term_BTPM in zip((self.numerator, self.denominator), terms, strict=True):
-            total[..., :last].index_add_(0, slots_B, term_BTPM[:, burn_in:].sum(1, dtype=torch.float64))
+            if scored_BT is not None:
+                term_BTPM = torch.where(scored_BT[:, :, None, None], term_BTPM, 0.0)
+            total[..., :last].index_add_(0, slots_B, term_BTPM.sum(1, dtype=torch.float64))
 
     def add_losses(self, losses: Mapping[str, tuple[Tensor, Tensor]], slots_B: Tensor) -> None:
         """Adds losses by group or "total": per sequence the sum (B,) and the count (B,) that it is over.

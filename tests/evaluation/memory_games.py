@@ -1,0 +1,126 @@
+"""Held-out games without a disk: random frames in memory, and a model that knows the future."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from worldmodel.dataset.blocks import Block
+from worldmodel.dynamics.step import truth
+from worldmodel.models.base import NaiveModel, WorldModel, make_model
+from worldmodel.models.copy_last import Config
+from worldmodel.nn.codec import Prediction
+from worldmodel.nn.frames import Context, DeviceBlock, Pads, State
+from worldmodel.schema import LAYOUT, Category, Number
+
+STAGES = ("Battlefield", "Final Destination")
+CHARACTERS = ("Fox", "Marth", "Falco")
+
+
+class MemoryDataset:
+    """Random games with the surface that evaluation uses. A pad number holds each frame's index, for the oracle."""
+
+    def __init__(self, lengths: list[int], *, seed: int = 0, absent: tuple[int, str] | None = None) -> None:
+        """absent: (game, role of a number that its replay lacks)."""
+        generator = np.random.default_rng(seed)
+        self.path = Path("memory")
+        self.content_hash = "c0ffee"
+        self.num_frames_per_game = np.array(lengths, np.int64)
+        total = sum(lengths)
+        numbers = np.zeros((total, 2, len(LAYOUT.numbers)), np.float32)
+        for k, row in enumerate(LAYOUT.numbers):
+            assert isinstance(row.codec, Number)
+            low, high = max(row.codec.bounds[0], -50.0), min(row.codec.bounds[1], 50.0)
+            walk = low + (high - low) * generator.random((total, 2))
+            hold = generator.random((total, 2)) < 0.5
+            for t in range(1, total):
+                walk[t] = np.where(hold[t], walk[t - 1], walk[t])
+            numbers[..., k] = walk.round() if row.codec.integer else walk
+        categories = np.zeros((total, 2, len(LAYOUT.categories)), np.int16)
+        for k, row in enumerate(LAYOUT.categories):
+            assert isinstance(row.codec, Category)
+            codes = generator.integers(0, row.codec.vocab, (total, 2))
+            if not row.codec.predicted:
+                codes[:] = codes[0]
+            categories[..., k] = codes
+        pads = generator.random((total, 2, len(LAYOUT.pad_numbers))).astype(np.float32)
+        pads[:, :, 0] = np.arange(total)[:, None]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        present = np.ones((len(lengths), len(LAYOUT.numbers)), np.bool_)
+        if absent is not None:
+            game, role = absent
+            present[game, LAYOUT.number(role)] = False
+            numbers[offsets[game] : offsets[game + 1], :, LAYOUT.number(role)] = 0
+        self.whole = Block(
+            numbers=numbers,
+            categories=categories,
+            flags=generator.integers(0, 256, (total, 2, (len(LAYOUT.flag_bits) + 7) // 8)).astype(np.uint8),
+            pad_numbers=pads,
+            buttons=generator.integers(0, 256, (total, 2)).astype(np.uint8),
+            offsets=offsets,
+            games=np.arange(len(lengths)),
+            stage=generator.integers(0, 33, len(lengths)).astype(np.int16),
+            present_numbers=present,
+            present_categories=np.ones((len(lengths), len(LAYOUT.categories)), np.bool_),
+            present_flags=np.ones((len(lengths), len(LAYOUT.flag_bits)), np.bool_),
+        )
+        number = range(len(lengths))
+        self.games = pa.table(
+            {
+                "game_id": [f"{seed:04x}{i:012x}" for i in number],
+                "num_frames": lengths,
+                "stage_name": [STAGES[i % 2] for i in number],
+                "p0_character_name": [CHARACTERS[i % 3] for i in number],
+                "p1_character_name": [CHARACTERS[(i + 1) % 3] for i in number],
+            }
+        )
+        self.splits = {"val": np.arange(len(lengths)), "train": np.arange(len(lengths))}
+
+    def rows(self, split: str = "all") -> np.ndarray:
+        return self.splits[split]
+
+    def load(self, games: np.ndarray) -> Block:
+        whole = self.whole
+        parts = [np.arange(whole.offsets[g], whole.offsets[g + 1]) for g in games]
+        rows = np.concatenate(parts)
+        offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
+        return Block(
+            *(getattr(whole, name)[rows] for name in ("numbers", "categories", "flags", "pad_numbers", "buttons")),
+            offsets,
+            np.asarray(games),
+            *(getattr(whole, f"{name}")[games] for name in ("stage", "present_numbers")),
+            whole.present_categories[games],
+            whole.present_flags[games],
+        )
+
+    def states(self) -> State:
+        """All frames, (F, 2, ·)."""
+        device = DeviceBlock.from_block(self.load(np.arange(len(self.num_frames_per_game))))
+        parts = [
+            device.gather(torch.tensor([[g, 0]]), int(n))[0].map(lambda tensor: tensor[0])
+            for g, n in enumerate(self.num_frames_per_game)
+        ]
+        return State(*(torch.cat([getattr(p, name) for p in parts]) for name in ("numbers", "categories", "flags")))
+
+
+class Oracle(NaiveModel):
+    """Knows every next frame, by the frame index in the pads. Its prediction is `dynamics.truth`."""
+
+    def __init__(self, dataset: MemoryDataset) -> None:
+        super().__init__(Config())
+        self.frames = dataset.states()
+
+    def desired(self, previous: State) -> State:
+        raise NotImplementedError
+
+    def forward(self, previous: State, pads: Pads, context: Context, *, loss_from: int = 0) -> Prediction:
+        index = pads.numbers[..., 0, 0].long()
+        prediction = truth(previous, self.frames[index], self.rules)
+        return prediction[:, loss_from:] if loss_from else prediction
+
+
+def naive(name: str) -> WorldModel:
+    return make_model({"arch": name})

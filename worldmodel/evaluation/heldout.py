@@ -1,0 +1,133 @@
+"""Which games and which frames of them are evaluated: held-out ones, each frame at most once, chosen without chance.
+
+Owns: the choice. Must not: read frames, run a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldmodel.dataset.store import Dataset, Split
+from worldmodel.errors import WrongUse
+from worldmodel.schema import PLAYERS
+
+HELD_OUT: Split = "val"
+BLOCK_FRAMES = 2_000_000
+"""Frames of games that are on the device at a time: about 250 bytes each."""
+
+Tick = Callable[[int], None]
+"""Called now and then with the number of units of work just done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Games:
+    """Games of one evaluation, and what tables break them down by. G games, P players.
+
+    num: game numbers. stage: (G,) names. character: (G, P) names, as chosen before the game.
+    """
+
+    num: NDArray[np.int64]
+    id: list[str]
+    num_frames: NDArray[np.int64]
+    stage: list[str]
+    character: list[tuple[str, ...]]
+
+    def __len__(self) -> int:
+        return len(self.num)
+
+
+def choose_games(dataset: Dataset, *, split: Split = HELD_OUT, allow_train: bool = False) -> Games:
+    """The games of a split. Raises WrongUse for one that was trained on, unless told, and for one without games."""
+    if split != HELD_OUT and not allow_train:
+        raise WrongUse(
+            f"split {split!r}, which holds games that models are trained on",
+            f"the held-out split {HELD_OUT!r}",
+            "leave the split out, or allow training games and get a result that says so",
+        )
+    num = dataset.rows(split=split)
+    if len(num) == 0:
+        raise WrongUse(
+            f"{dataset.path} has no games in split {split!r}",
+            "at least one",
+            "ingest more games: about one match in ten is held out",
+        )
+    table = dataset.games.take(num)
+
+    def column(name: str) -> list[str]:
+        return [str(value) for value in table[name].to_pylist()]
+
+    characters = zip(*(column(f"{player}_character_name") for player in PLAYERS), strict=True)
+    lengths = np.array(table["num_frames"].to_pylist(), dtype=np.int64)
+    return Games(num, column("game_id"), lengths, column("stage_name"), list(characters))
+
+
+def blocks(games: NDArray[np.int64], num_frames: NDArray[np.int64], block_frames: int) -> list[NDArray[np.int64]]:
+    """Positions in `games`, in order, cut into runs of at most `block_frames` frames and at least one game."""
+    cuts: list[list[int]] = []
+    filled = 0
+    for place, length in enumerate(num_frames.tolist()):
+        if not cuts or filled + length > block_frames:
+            cuts.append([])
+            filled = 0
+        cuts[-1].append(place)
+        filled += length
+    return [np.array(cut, dtype=np.int64) for cut in cuts]
+
+
+def windows(num_frames: NDArray[np.int64], *, length: int, burn_in: int) -> NDArray[np.int64]:
+    """Windows that score each frame past the first `burn_in` of a game exactly once: (W, 3) int64.
+
+    Columns: place of the game, first row, first scored token. A window is length + 1 rows: row 0 is only the state
+    before token 0. Windows follow each other by length - burn_in; the last one of a game is moved back to end with
+    the game, and scores only what is new. Games of fewer than length + 1 frames have none.
+    """
+    if not 0 <= burn_in < length:
+        raise ValueError(f"burn_in {burn_in} leaves nothing of {length} tokens to score")
+    stride = length - burn_in
+    parts = []
+    for place, frames in enumerate(num_frames.tolist()):
+        last = frames - length - 1
+        if last < 0:
+            continue
+        first_row = np.arange(0, last + 1, stride)
+        first_scored = np.full(len(first_row), burn_in)
+        over = last - int(first_row[-1])
+        if over:
+            first_row = np.append(first_row, last)
+            first_scored = np.append(first_scored, length - over)
+        parts.append(np.stack([np.full(len(first_row), place), first_row, first_scored], 1))
+    return np.concatenate(parts) if parts else np.zeros((0, 3), np.int64)
+
+
+def sample(windows_W3: NDArray[np.int64], max_windows: int | None, *, seed: int) -> NDArray[np.int64]:
+    """At most `max_windows` of them, a seeded choice, in their order."""
+    if max_windows is None or len(windows_W3) <= max_windows:
+        return windows_W3
+    chosen = np.random.default_rng(seed).choice(len(windows_W3), max_windows, replace=False)
+    return windows_W3[np.sort(chosen)]
+
+
+def starts(games: Games, *, num_starts: int, history: int, horizon: int, seed: int) -> NDArray[np.int64]:
+    """Start frames of rollouts, (S, 2) int64: place of the game, row of the last frame that is given. Sorted.
+
+    Spread evenly over games, uniform within each. A game's frames depend on the seed, its id and how many are taken,
+    on no other game. Games of fewer than history + horizon + 1 frames cannot be used; with more games than starts, a
+    seeded choice of games has one each; short games may have fewer than their share.
+    """
+    usable = np.flatnonzero(games.num_frames > history + horizon)
+    if not len(usable):
+        return np.zeros((0, 2), np.int64)
+    share, rest = divmod(num_starts, len(usable))
+    extra = set(np.random.default_rng(seed).permutation(usable)[:rest].tolist())
+    parts = []
+    for place in usable.tolist():
+        choices = int(games.num_frames[place]) - horizon - history
+        take = min(share + (place in extra), choices)
+        generator = np.random.default_rng([seed, *games.id[place].encode()])
+        rows = history + np.sort(generator.choice(choices, size=take, replace=False))
+        parts.append(np.stack([np.full(take, place), rows], 1))
+    return np.concatenate(parts)

@@ -1,0 +1,305 @@
+"""From sums to numbers: every metric with its interval, its baselines, and a verdict. Plain JSON, no NaN in it.
+
+Owns: the shape of `result.json` and what counts as beating a baseline. Must not: run a model, draw.
+
+Every estimate is {"value", "low", "high", "reason"}: `reason` says why a value or an interval is null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldmodel.evaluation import bootstrap
+from worldmodel.evaluation.bootstrap import Estimate
+from worldmodel.evaluation.closed_loop import COHERENCE_FRAMES, CURVES, IMPOSSIBLE, ClosedLoop
+from worldmodel.evaluation.heldout import Games
+from worldmodel.evaluation.metrics import METRIC_AT, METRICS, Metric, ratio
+from worldmodel.evaluation.teacher_forced import TeacherForced
+from worldmodel.schema import LAYOUT
+
+RESULT_VERSION = 1
+"""Raised when a reader of older results would misread a new one. 1 (2026-11): first."""
+
+MODEL = "model"
+"""Name of the model under test among `models`; all others are baselines."""
+
+Json = dict[str, Any]
+
+_TABLE_METRICS = (
+    "change_acc",
+    f"{LAYOUT.the('action_state').name}_acc",
+    "pos_mae",
+    f"{LAYOUT.the('percent').name}_mae",
+    "velocity_mae",
+    "exact",
+)
+"""Columns of tables by stage and by character."""
+
+HEADLINE_STEP = (*_TABLE_METRICS, "loss/total")
+HEADLINE_CURVES = ("pos_distance", f"{LAYOUT.the('percent').name}_mae", f"{LAYOUT.the('action_state').name}_acc")
+"""Closed-loop curves whose last horizon is a headline."""
+
+
+def as_json(estimate: Estimate) -> Json:
+    return asdict(estimate)
+
+
+def verdict(better: str, against: Sequence[Estimate]) -> str:
+    """ "beats" if the interval of model minus baseline lies on the better side of 0 for every baseline; "loses" if it
+    lies on the other side for one; "undecided" if an interval holds 0; "unknown" without an interval."""
+    if not against or any(e.low is None or e.high is None for e in against):
+        return "unknown"
+    sign = 1.0 if better == "higher" else -1.0
+    sides = [sorted((sign * e.low, sign * e.high)) for e in against if e.low is not None and e.high is not None]
+    if any(high < 0 for _, high in sides):
+        return "loses"
+    return "beats" if all(low > 0 for low, _ in sides) else "undecided"
+
+
+# ---- one step ahead ------------------------------------------------------------------------------------------------
+
+
+def one_step(found: TeacherForced, games: Games, *, seed: int, comparable_losses: bool = True) -> Json:
+    """Teacher-forced part of the result.
+
+    comparable_losses: False where baselines have other heads than the model: their losses, and differences to them,
+    are then null with a reason.
+    """
+    sums = {name: game_sums.per_game() for name, game_sums in found.models.items()}
+    drop = () if comparable_losses else tuple(m.name for m in METRICS if m.name.startswith("loss/"))
+    other_heads = Estimate(None, None, None, "the baselines have other heads: losses cannot be compared")
+    models: Json = {}
+    differences: Json = {}
+    for name, pair in sums.items():
+        estimates = bootstrap.estimate(pair, seed=seed)
+        hidden = drop if name != MODEL else ()
+        models[name] = _named(METRICS, [other_heads if m.name in hidden else e for m, e in _zip(estimates)])
+        if name != MODEL:
+            against = bootstrap.difference(sums[MODEL], pair, seed=seed)
+            differences[name] = _named(METRICS, [other_heads if m.name in drop else e for m, e in _zip(against)])
+    stages = np.array(games.stage)
+    characters = np.array(games.character)
+    return {
+        "num_frames": found.num_frames,
+        "num_possible_frames": found.num_possible,
+        "models": models,
+        "differences": differences,
+        "by_stage": _groups(found, stages, lambda name: np.repeat((stages == name)[:, None], 2, 1)),
+        "by_character": _groups(found, characters.ravel(), lambda name: characters == name),
+    }
+
+
+def _zip(estimates: Sequence[Estimate]) -> list[tuple[Metric, Estimate]]:
+    return list(zip(METRICS, estimates, strict=True))
+
+
+def _named(metrics: Sequence[Metric], estimates: Sequence[Estimate]) -> Json:
+    return {metric.name: as_json(estimate) for metric, estimate in zip(metrics, estimates, strict=True)}
+
+
+def _groups(found: TeacherForced, names: NDArray[np.str_], member_GP: Callable[[str], NDArray[np.bool_]]) -> list[Json]:
+    """Rows of a table, most games first: metrics over the (game, player) pairs that belong to each name."""
+    rows = []
+    for name in sorted(set(names.tolist())):
+        mask = member_GP(name)
+        values: Json = {}
+        for model, sums in found.models.items():
+            numerator, denominator = sums.numerator[mask].sum(0), sums.denominator[mask].sum(0)
+            values[model] = {m: ratio(numerator[METRIC_AT[m]], denominator[METRIC_AT[m]]) for m in _TABLE_METRICS}
+        frames = next(iter(found.models.values())).denominator[mask][:, METRIC_AT["exact"]].sum()
+        rows.append(
+            {"name": name, "num_games": int(mask.any(1).sum()), "num_player_frames": int(frames), "models": values}
+        )
+    return sorted(rows, key=lambda row: (-row["num_games"], row["name"]))
+
+
+# ---- closed loop ---------------------------------------------------------------------------------------------------
+
+
+def rollouts(found: ClosedLoop, games: Games, *, seed: int) -> Json:
+    """Closed-loop part of the result. Games without a rollout take no part in the bootstrap."""
+    used = np.unique(found.starts[:, 0])
+
+    def flat(name: str) -> bootstrap.Sums:
+        run = found.models[name]
+        return run.numerator[used].reshape(len(used), -1), run.denominator[used].reshape(len(used), -1)
+
+    def curve(estimates: Sequence[Estimate]) -> Json:
+        """Estimates of (T, M), flattened, as one set of lists per curve."""
+        out: Json = {}
+        for m, name in enumerate(CURVES):
+            column = estimates[m :: len(CURVES)]
+            out[name] = {
+                "value": [e.value for e in column],
+                "low": [e.low for e in column],
+                "high": [e.high for e in column],
+                "reason": next((e.reason for e in column if e.reason), None),
+            }
+        return out
+
+    baselines = [name for name in found.models if name != MODEL]
+    return {
+        "num_rollouts": len(found.starts),
+        "num_games": len(used),
+        "history_frames": found.history + 1,
+        "horizon_frames": found.horizon,
+        "models": {name: curve(bootstrap.estimate(flat(name), seed=seed)) for name in found.models},
+        "differences": {name: curve(bootstrap.difference(flat(MODEL), flat(name), seed=seed)) for name in baselines},
+        "coherence": [_coherence(found, used, baselines, frames, seed) for frames in COHERENCE_FRAMES],
+        "impossible": {name: _impossible(found, name) for name in found.models},
+        "examples": _examples(found, games),
+    }
+
+
+def _coherence(found: ClosedLoop, used: NDArray[np.int64], baselines: list[str], frames: int, seed: int) -> Json:
+    def sums(name: str) -> bootstrap.Sums:
+        numerator, denominator = found.models[name].coherence(frames)
+        return numerator[used], denominator[used]
+
+    return {
+        "frames": frames,
+        "models": {name: as_json(bootstrap.estimate(sums(name), seed=seed)[0]) for name in found.models},
+        "differences": {
+            name: as_json(bootstrap.difference(sums(MODEL), sums(name), seed=seed)[0]) for name in baselines
+        },
+    }
+
+
+def _impossible(found: ClosedLoop, name: str) -> Json:
+    """Share of rollouts with an impossible state, by kind, and with any."""
+    wrong = found.models[name].impossible
+    if not len(wrong):
+        return dict.fromkeys(("any", *IMPOSSIBLE))
+    return {"any": float(wrong.any(1).mean())} | {
+        kind: float(share) for kind, share in zip(IMPOSSIBLE, wrong.mean(0), strict=True)
+    }
+
+
+_EXAMPLES = (("typical", 0.5), ("good", 0.1), ("bad", 0.9), ("worst", 1.0))
+"""Which rollouts are shown: by rank of the model's distance from the truth, averaged over the horizon."""
+
+
+def _examples(found: ClosedLoop, games: Games) -> list[Json]:
+    """A few rollouts, chosen by rank, so that nobody picks the prettiest. Positions to a hundredth of a unit."""
+    run = found.models[MODEL]
+    order = np.argsort(np.nan_to_num(run.distance.mean(1), nan=np.inf), kind="stable")
+    shown: list[Json] = []
+    seen: set[int] = set()
+    for label, rank in _EXAMPLES:
+        if not len(order):
+            break
+        which = int(order[round(rank * (len(order) - 1))])
+        if which in seen:
+            continue
+        seen.add(which)
+        place, row = (int(value) for value in found.starts[which])
+        truth = found.truth[which]
+        dream = np.concatenate([truth[:1], run.position[which]])
+        shown.append(
+            {
+                "label": label,
+                "rank": rank,
+                "game": games.id[place],
+                "row": row,
+                "stage": games.stage[place],
+                "characters": list(games.character[place]),
+                "distance": [_rounded(value) for value in run.distance[which]],
+                "truth": [[[_rounded(v) for v in point] for point in track] for track in truth.swapaxes(0, 1)],
+                "dream": [[[_rounded(v) for v in point] for point in track] for track in dream.swapaxes(0, 1)],
+            }
+        )
+    return shown
+
+
+def _rounded(value: float) -> float | None:
+    return round(float(value), 2) if np.isfinite(value) else None
+
+
+# ---- judgement -----------------------------------------------------------------------------------------------------
+
+
+def headlines(step: Json, loop: Json | None) -> list[Json]:
+    """The numbers that the report opens with: value, baselines, verdict."""
+    rows = []
+    for name in HEADLINE_STEP:
+        metric = METRICS[METRIC_AT[name]]
+        rows.append(_headline(name, metric, "next frame", step["models"], step["differences"], name))
+    if loop is not None:
+        pos = METRICS[METRIC_AT["pos_mae"]]
+        for row in loop["coherence"]:
+            label = f"RC {row['frames']}"
+            where = f"mean of pos_mae over frames 1-{row['frames']} of rollouts"
+            rows.append(_headline(label, pos, where, row["models"], row["differences"], None))
+        last = loop["horizon_frames"]
+        for name in HEADLINE_CURVES:
+            metric = METRICS[METRIC_AT[name]]
+            models = {key: _at(curves[name], last) for key, curves in loop["models"].items()}
+            differences = {key: _at(curves[name], last) for key, curves in loop["differences"].items()}
+            rows.append(_headline(f"{name}@{last}", metric, f"frame {last} of rollouts", models, differences, None))
+    return rows
+
+
+def _at(curve: Json, frames: int) -> Json:
+    """An estimate from curves, at a horizon."""
+    return {key: curve[key][frames - 1] for key in ("value", "low", "high")} | {"reason": curve["reason"]}
+
+
+def _headline(label: str, metric: Metric, where: str, models: Json, differences: Json, at: str | None) -> Json:
+    """at: key of the metric inside `models` and `differences`; None if they hold the estimates themselves."""
+    estimates = {name: (value[at] if at else value) for name, value in models.items()}
+    against = {name: (value[at] if at else value) for name, value in differences.items()}
+    return {
+        "name": label,
+        "metric": metric.name,
+        "unit": metric.unit,
+        "better": metric.better,
+        "where": where,
+        "models": estimates,
+        "differences": against,
+        "verdict": verdict(metric.better, [Estimate(**value) for value in against.values()]),
+    }
+
+
+def canaries(
+    step: Json, loop: Json | None, previous: Mapping[str, Any] | None = None, *, sha256: str = ""
+) -> list[str]:
+    """Numbers too neat to be true: exact zeros and constants, copies of a baseline, copies of an earlier result."""
+    found = []
+    baselines = {name: values for name, values in step["models"].items() if name != MODEL}
+    for metric in METRICS:
+        own = step["models"][MODEL][metric.name]
+        value = own["value"]
+        if value is None:
+            if own["reason"] == "not finite":
+                found.append(f"{metric.name} is not finite")
+            continue
+        others = {name: values[metric.name]["value"] for name, values in baselines.items()}
+        perfect = 0.0 if metric.better == "lower" else 1.0
+        if value == perfect and any(other not in (None, perfect) for other in others.values()):
+            found.append(f"{metric.name} is exactly {value:g}, while a baseline's is not")
+        if value == 0.0 and metric.better == "higher" and any(other for other in others.values()):
+            found.append(f"{metric.name} is exactly 0, while a baseline's is not")
+        found += [
+            f"{metric.name} equals that of {name} to the last digit: is the field frozen?"
+            for name, other in others.items()
+            if value == other and value not in (0.0, 1.0)
+        ]
+    if loop is not None:
+        for name, curve in loop["models"][MODEL].items():
+            values = curve["value"]
+            if len(values) > 1 and None not in values and len(set(values)) == 1 and values[0] not in (0.0, 1.0):
+                found.append(f"{name} is the same at every horizon of the rollouts")
+        if loop["impossible"][MODEL]["any"]:
+            found.append(f"{loop['impossible'][MODEL]['any']:.1%} of rollouts have an impossible state")
+    if previous is not None and previous.get("weights", {}).get("sha256") not in (None, sha256):
+        old = previous.get("teacher_forced", {}).get("models", {}).get(MODEL)
+        if old == step["models"][MODEL]:
+            found.append(
+                "every number equals that of an earlier result of other weights: was the right model evaluated?"
+            )
+    return found
