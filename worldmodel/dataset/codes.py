@@ -37,10 +37,10 @@ def flag_word(row: Field, values: NDArray[np.generic]) -> NDArray[np.uint64]:
     """The flags of a row as one word: bit k is its flag k."""
     codec = cast(Flags, row.codec)
     if codec.true_when == "nonzero":
-        return (values != 0).astype(np.uint64)
+        return np.asarray(np.not_equal(values, 0), np.uint64)
     if codec.true_when == "positive":
-        return (values > 0).astype(np.uint64)  # type: ignore[operator]
-    return values.astype(np.uint64) & np.uint64((1 << codec.bits) - 1)
+        return np.asarray(np.greater(values, 0), np.uint64)
+    return np.bitwise_and(values.astype(np.uint64), np.uint64((1 << codec.bits) - 1))
 
 
 def button_bits(row: Field, values: NDArray[np.generic]) -> NDArray[np.uint8]:

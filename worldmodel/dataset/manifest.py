@@ -71,6 +71,7 @@ class Settings:
     """What decides which games are in the dataset, and how they lie in it. Fixed at its first ingest."""
 
     filters: tuple[str, ...]
+    min_frames: int
     keep_names: bool
     shard_frames: int
 
@@ -163,9 +164,9 @@ def _manifest(value: dict[str, Any]) -> Manifest:
         )
         for s in value["shards"]
     )
-    settings = value["settings"]
+    settings = value["settings"] | {"filters": tuple(value["settings"]["filters"])}
     return Manifest(
-        settings=Settings(tuple(settings["filters"]), settings["keep_names"], settings["shard_frames"]),
+        settings=Settings(**settings),
         content_hash=value["content_hash"],
         num_games=value["num_games"],
         num_frames=value["num_frames"],

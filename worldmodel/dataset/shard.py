@@ -4,7 +4,7 @@ Owns: how a column lies on disk, and back. Must not: know of games tables or man
 
 A column is the plain array of its values or, for `narrow` fields, where that is smaller, a dictionary of the distinct
 *bit patterns* with uint8 or uint16 indices: exact for every NaN and for -0.0. A field that the shard's games do not
-record is absent. Players' columns come first, then the frame's.
+record is absent. `game` and `t` come first, then the players' columns, then the frame's.
 """
 
 from __future__ import annotations
@@ -30,8 +30,13 @@ _ARROW = {
     "u8": pa.uint64(), "bool": pa.bool_(),
 }  # fmt: skip
 
-PLAIN_SCHEMA = pa.schema([(column.name, _ARROW[column.field.dtype]) for column in STORED])
-"""Every stored column with its plain type: what all shards together look like to a query engine."""
+GAME, TIME = "game", "t"
+"""Two columns that place each row: the game's number, and the index of the frame in it. For queries that join."""
+
+PLAIN_SCHEMA = pa.schema(
+    [(GAME, pa.int32()), (TIME, pa.int32())] + [(column.name, _ARROW[column.field.dtype]) for column in STORED]
+)
+"""Every column with its plain type: what all shards together look like to a query engine."""
 
 
 def arrow_type(dtype: str) -> pa.DataType:
@@ -67,6 +72,10 @@ class Shard:
             assert column.field.derive is not None
             function, _ = DERIVED[column.field.derive]
             return function(lambda field: self.column(column_name(_field(field), column.player), start, stop))
+        return self.stored(name, start, stop)
+
+    def stored(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[np.generic]:
+        """Rows of a column of the file."""
         values, indices = self.encoding(name)
         return values[start:stop] if indices is None else values[indices[start:stop]]
 
@@ -94,30 +103,35 @@ def write_shard(
 ) -> ShardInfo:
     """Write the files of a shard, durably, under names that hold their content. Returns what the manifest says of it.
 
+    columns: every frame column that the games record, `game` and `t`.
     Nothing of the dataset changes until a manifest names the files. Raises OSError.
     """
     present = [column for column in STORED if column.name in columns]
-    arrays = [_encoded(columns[column.name], column.field) for column in present]
-    batch = pa.record_batch(arrays, names=[column.name for column in present])
+    arrays = [_encoded(columns[name], narrow=True) for name in (GAME, TIME)]
+    arrays += [_encoded(columns[column.name], narrow=column.field.narrow) for column in present]
+    batch = pa.record_batch(arrays, names=[GAME, TIME, *(column.name for column in present)])
     tables = {name: table.combine_chunks() for name, table in sparse.items() if table.num_rows}
     return ShardInfo(
         number=number,
-        file=_write_batch(folder, number, "arrow", batch),
+        file=_write_batch(folder, number, "arrow", batch, compression=None),
         num_frames=batch.num_rows,
         num_games=num_games,
         absent=tuple(column.name for column in STORED if column.name not in columns),
         sparse={
-            name: SparseInfo(_write_batch(folder, number, f"{name}.arrow", table.to_batches()[0]), table.num_rows)
+            name: SparseInfo(
+                _write_batch(folder, number, f"{name}.arrow", table.to_batches()[0], compression="zstd"), table.num_rows
+            )
             for name, table in tables.items()
         },
         open=is_open,
     )
 
 
-def _write_batch(folder: Path, number: int, suffix: str, batch: pa.RecordBatch) -> FileInfo:
+def _write_batch(folder: Path, number: int, suffix: str, batch: pa.RecordBatch, *, compression: str | None) -> FileInfo:
+    options = pa.ipc.IpcWriteOptions(compression=compression, use_threads=False)
     shards = folder / SHARDS
     aside = f"{SHARDS}/{ASIDE}{os.getpid()}-{number:05d}.{suffix}"
-    with pa.OSFile(str(folder / aside), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+    with pa.OSFile(str(folder / aside), "wb") as sink, pa.ipc.new_file(sink, batch.schema, options=options) as writer:
         writer.write_batch(batch)
     info = file_info(folder, aside)
     with (folder / aside).open("rb") as file:
@@ -127,22 +141,21 @@ def _write_batch(folder: Path, number: int, suffix: str, batch: pa.RecordBatch) 
     return FileInfo(f"{SHARDS}/{name}", info.num_bytes, info.sha256)
 
 
-def _encoded(values: NDArray[np.generic], field: Field) -> pa.Array:
-    plain = pa.array(values, _ARROW[field.dtype])
-    if not field.narrow or not len(values):
+def _encoded(values: NDArray[np.generic], *, narrow: bool) -> pa.Array:
+    plain = pa.array(values)
+    if not narrow or not len(values):
         return plain
-    bits = values.view(np.dtype(f"u{values.itemsize}"))
-    indices, distinct = _dictionary(bits)
+    indices, distinct = _dictionary(values.view(np.dtype(f"u{values.itemsize}")))
     for index_type in (np.uint8, np.uint16):
         smaller = len(values) * np.dtype(index_type).itemsize + distinct.nbytes < values.nbytes
         if len(distinct) <= np.iinfo(index_type).max + 1 and smaller:
-            table = pa.array(distinct.view(values.dtype), _ARROW[field.dtype])
+            table = pa.array(distinct.view(values.dtype))
             return pa.DictionaryArray.from_arrays(pa.array(indices.astype(index_type)), table, safe=False)
     return plain
 
 
 def _dictionary(bits: NDArray[np.unsignedinteger]) -> tuple[NDArray[np.integer], NDArray[np.unsignedinteger]]:
-    """Indices and distinct values, in order of first appearance. Looks up only where the value changes, if that is rare."""
+    """Indices and distinct values, by first appearance. Looks up only where the value changes, if that is rare."""
     heads = np.flatnonzero(bits[1:] != bits[:-1]) + 1
     if len(heads) * 3 > len(bits):
         encoded = pa.array(bits).dictionary_encode()

@@ -9,13 +9,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from worldmodel.dataset.shard import arrow_type
+from worldmodel.dataset.shard import GAME, TIME, arrow_type
 from worldmodel.schema.sparse import SPARSE_TABLES
 
 SPARSE_SCHEMA = {
     table.name: pa.schema(
-        [("game", pa.int32()), ("t", pa.int32())]
-        + [(column.name, arrow_type(column.dtype)) for column in table.columns]
+        [(GAME, pa.int32()), (TIME, pa.int32())] + [(column.name, arrow_type(column.dtype)) for column in table.columns]
     )
     for table in SPARSE_TABLES
 }
@@ -24,10 +23,10 @@ SPARSE_SCHEMA = {
 
 def sparse_table(name: str, game: int, columns: dict[str, NDArray[np.generic]]) -> pa.Table:
     """Rows of one game; `columns` has "t" and those columns that the game's version records."""
-    schema, num_rows = SPARSE_SCHEMA[name], len(columns["t"])
+    schema, num_rows = SPARSE_SCHEMA[name], len(columns[TIME])
     arrays = [
         pa.array(np.full(num_rows, game, np.int32))
-        if field.name == "game"
+        if field.name == GAME
         else pa.array(columns[field.name], field.type)
         if field.name in columns
         else pa.nulls(num_rows, field.type)

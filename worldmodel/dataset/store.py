@@ -17,7 +17,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from worldmodel.dataset.manifest import check_files, read_manifest
-from worldmodel.dataset.shard import PLAIN_SCHEMA, Shard
+from worldmodel.dataset.shard import GAME, PLAIN_SCHEMA, TIME, Shard
 from worldmodel.dataset.sparse import SPARSE_SCHEMA
 from worldmodel.schema import LAYOUT
 
@@ -123,9 +123,13 @@ class Dataset:
     def frames(self, columns: list[str] | None = None) -> pa.dataset.Dataset:
         """All frames for DuckDB, Polars or pyarrow: a lazy dataset over the shards, missing values null.
 
-        `columns`: the only ones to show. Rows are in order of shard and row; see `shard` and `row_offset` in `games`.
+        `columns`: the only ones to show. Besides those of the layout there are `game` (number) and `t` (frame index).
         """
-        schema = PLAIN_SCHEMA if columns is None else pa.schema([PLAIN_SCHEMA.field(_known(name)) for name in columns])
+        schema = (
+            PLAIN_SCHEMA
+            if columns is None
+            else pa.schema([PLAIN_SCHEMA.field(name if name in (GAME, TIME) else _known(name)) for name in columns])
+        )
         return self._over([shard.file.name for shard in self.manifest.shards], schema)
 
     def sparse(self, table: str) -> pa.dataset.Dataset:
@@ -168,7 +172,7 @@ class Game:
 
     def sparse(self, table: str) -> pa.Table:
         """Its rows of a sparse table."""
-        rows = self._dataset.sparse(table).to_table(filter=pa.dataset.field("game") == self.number)
+        rows = self._dataset.sparse(table).to_table(filter=pa.dataset.field(GAME) == self.number)
         return rows.combine_chunks()
 
 

@@ -1,0 +1,346 @@
+"""Replays in: read, parse, filter, and add to a dataset. The one module of this room that knows of `replays`.
+
+Owns: what becomes of each input file, and the story of an ingest. Must not: lay out frames (that is `writer`).
+
+What is added follows from the input files in their order alone, never from the number of processes or from when a run
+was interrupted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from worldmodel.dataset.games import salted, split_of
+from worldmodel.dataset.manifest import Manifest, Settings
+from worldmodel.dataset.pool import ProcessDied, in_order
+from worldmodel.dataset.shard import frames_hash
+from worldmodel.dataset.writer import NewGame, Writer, require_room, writing
+from worldmodel.errors import WrongUse
+from worldmodel.melee.characters import external_name
+from worldmodel.melee.stages import stage_name
+from worldmodel.replays.filters import DEFAULT_FILTERS, MIN_FRAMES, STRUCTURAL, apply_filters, check_names
+from worldmodel.replays.identity import match_fingerprint, match_group
+from worldmodel.replays.parse import parse_replay
+from worldmodel.replays.replay import ParseError, Player, Replay
+from worldmodel.schema import LAYOUT, PLAYERS, Scope
+
+if TYPE_CHECKING:
+    from worldmodel.replays.source import Source
+
+SHARD_FRAMES = 1 << 20
+COMMIT_EVERY_S = 60.0
+COMMIT_SHARE = 0.05
+"""A closed shard is committed at once, unless commits would take more than this part of the time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestReport:
+    """What one run did. `known`: files already on record from before; not counted anywhere else."""
+
+    accepted: int
+    rejected: dict[str, int]
+    duplicates: int
+    known: int
+    frames: int
+    seconds: float
+    interrupted: bool
+    num_games: int
+    num_frames: int
+    bytes_per_frame: float
+    content_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What became of a file, as far as a worker can say. `game` if it passed."""
+
+    sha256: str
+    reason: str = ""
+    detail: str = ""
+    game: NewGame | None = None
+    group_key: str = ""
+
+
+@dataclass(slots=True)
+class _Progress:
+    """Counts of a run."""
+
+    accepted: int = 0
+    duplicates: int = 0
+    known: int = 0
+    frames: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+
+
+def ingest(
+    sources: Iterable[Source],
+    out: Path,
+    *,
+    filters: Iterable[str] = DEFAULT_FILTERS,
+    min_frames: int = MIN_FRAMES,
+    workers: int | None = None,
+    keep_names: bool = False,
+    shard_frames: int = SHARD_FRAMES,
+    progress: Callable[[int, int], None] = lambda num_files, num_frames: None,
+) -> IngestReport:
+    """Add replays to the dataset in `out`, which is made if there is none; files on record are skipped.
+
+    workers: processes that parse; 1 is this one; default: one per core. progress(files, frames) is called after each
+    file. SIGINT and SIGTERM end the run after the file at hand, committed, with `interrupted` in the report.
+    Raises WrongUse (nothing to read; `out` is no dataset, in use, or was built with other settings), WorldModelError
+    (disk full). Whatever happens, `out` holds the last commit, and a second run completes it.
+    """
+    started = time.monotonic()
+    workers = workers or os.cpu_count() or 1
+    rules = tuple(sorted(check_names(filters) | STRUCTURAL))
+    settings = Settings(rules, min_frames, keep_names, shard_frames)
+    require_room(out)
+    sources = iter(sources)
+    first = next(sources, None)
+    if first is None:
+        raise WrongUse(
+            "no replay found", "at least one .slp file", "give folders, .slp files or archives that hold some"
+        )
+    sources = chain([first], sources)
+    done = _Progress()
+    with writing(out, settings, encoders=min(4, workers)) as writer, _stop_signals() as stop:
+        book = _Book(writer, done)
+        pace = _Pace()
+        results = _examined(sources, settings, book.records, workers)
+        try:
+            for source, seen in results:
+                closed = book.enter(source, seen)
+                progress(1, done.frames)
+                if stop.is_set():
+                    break
+                if pace.is_due(closed):
+                    with pace.timed():
+                        writer.commit()
+        finally:
+            results.close()
+        manifest = writer.commit()
+    return _report(done, manifest, time.monotonic() - started, stop.is_set())
+
+
+# ---- one file ----------------------------------------------------------------------------------------------------
+
+_SETTINGS: list[Settings] = []
+_RECORDS: list[frozenset[str]] = []
+
+
+def _start_worker(settings: Settings, records: frozenset[str]) -> None:
+    _SETTINGS[:], _RECORDS[:] = [settings], [records]
+
+
+def _fetch(source: Source) -> tuple[bytes, str] | _Seen:
+    """Bytes and their hash."""
+    if source.problem:
+        return _Seen("", *source.problem)
+    try:
+        data = source.read()
+    except OSError as error:
+        return _Seen("", "unreadable", error.strerror or str(error))
+    return data, hashlib.sha256(data).hexdigest()
+
+
+def _examine(source: Source) -> _Seen:
+    """Everything about a file that needs no knowledge of other files."""
+    return _judge(source, _fetch(source))
+
+
+def _judge(source: Source, fetched: tuple[bytes, str] | _Seen) -> _Seen:
+    if isinstance(fetched, _Seen):
+        return fetched
+    data, sha256 = fetched
+    if sha256 in _RECORDS[0]:
+        return _Seen(sha256)
+    try:
+        replay = parse_replay(data)
+        refused = apply_filters(replay, _SETTINGS[0].filters, min_frames=_SETTINGS[0].min_frames)
+    except ParseError as error:
+        return _Seen(sha256, error.reason, error.detail)
+    except Exception as error:  # noqa: BLE001  a parser that trips over a file costs that file, not the run
+        return _Seen(sha256, "parser_crash", f"{type(error).__name__}: {error}")
+    if refused:
+        return _Seen(sha256, *refused)
+    game = NewGame(_row(replay, sha256, source.name), replay.columns, replay.sparse)
+    return _Seen(sha256, game=game, group_key=match_group(replay))
+
+
+def _row(replay: Replay, sha256: str, name: str) -> dict[str, Any]:
+    """The game's row but for its place; players, fingerprint and group still unsalted."""
+    row: dict[str, Any] = {
+        "game_id": sha256[:16],
+        "sha256": sha256,
+        "frames_hash": frames_hash(replay.columns, replay.sparse),
+        "name": name,
+        "version": ".".join(map(str, replay.version)),
+        "stage_name": stage_name(replay.stage),
+        "match_fingerprint": match_fingerprint(replay),
+    }
+    row |= {game_row.name: getattr(replay, game_row.name) for game_row in LAYOUT.rows if game_row.scope is Scope.GAME}
+    for attribute in (
+        "num_frames", "first_frame_id", "num_rollback_rows", "started_at", "platform", "game_mode", "is_teams",
+        "items_on", "is_pal", "is_frozen_stadium", "timer_s", "seed", "num_followers", "game_number", "end_method",
+        "quitter",
+    ):  # fmt: skip
+        row[attribute] = getattr(replay, attribute)
+    for key, player in zip(PLAYERS, replay.players, strict=True):
+        row |= {f"{key}_{name}": value for name, value in _player(player, replay.placements).items()}
+    return row
+
+
+def _player(player: Player, placements: tuple[int, ...] | None) -> dict[str, Any]:
+    return {
+        "port": player.port,
+        "character": player.character,
+        "character_name": external_name(player.character),
+        "costume": player.costume,
+        "kind": player.kind,
+        "stocks": player.stocks,
+        "player": player.code or player.name or player.tag or None,
+        "placement": placements[player.port] if placements else None,
+    }
+
+
+def _examined(
+    sources: Iterable[Source], settings: Settings, records: frozenset[str], workers: int
+) -> Generator[tuple[Source, _Seen]]:
+    if workers > 1:
+        given = (settings, records)
+        for source, seen in in_order(_examine, sources, workers=workers, start=_start_worker, given=given):
+            if isinstance(seen, ProcessDied):
+                fetched = _fetch(source)
+                sha256 = fetched.sha256 if isinstance(fetched, _Seen) else fetched[1]
+                seen = _Seen(sha256, "parser_crash", "the process that read it died")
+            yield source, seen
+        return
+    # One process: the next file is read and hashed (which needs no interpreter lock) while this one is parsed.
+    _start_worker(settings, records)
+    with ThreadPoolExecutor(1, "fetch") as fetcher:
+        ahead = None
+        for source in sources:
+            behind, ahead = ahead, (source, fetcher.submit(_fetch, source))
+            if behind:
+                yield behind[0], _judge(behind[0], behind[1].result())
+        if ahead:
+            yield ahead[0], _judge(ahead[0], ahead[1].result())
+
+
+# ---- all files ---------------------------------------------------------------------------------------------------
+
+
+class _Book:
+    """Decides what only the sequence of files can tell: known, duplicate, or a new game."""
+
+    def __init__(self, writer: Writer, done: _Progress) -> None:
+        self._writer, self._done = writer, done
+        self._seen_files = writer.seen_files()
+        self._seen_matches = writer.seen_matches()
+        self._this_run: set[str] = set()
+        self.records = frozenset(sha256 for sha256, _ in self._seen_files if sha256)
+
+    def enter(self, source: Source, seen: _Seen) -> bool:
+        """Count a file and add its game, if it is one. True if a shard was closed."""
+        again = seen.sha256 in self._this_run
+        on_record = (seen.sha256, source.name) in self._seen_files
+        if seen.sha256:
+            self._this_run.add(seen.sha256)
+            if on_record or (not again and seen.sha256 in self.records):
+                self._done.known += 1
+                return False
+            if again:
+                return self._duplicate(source, seen, "same_bytes")
+        if seen.game is None:
+            self._done.rejected[seen.reason] += 1
+            return self._record(source, seen, "rejected", seen.reason, seen.detail)
+        row, salt = seen.game.row, self._writer.salt
+        fingerprint = salted(row["match_fingerprint"], salt)
+        if fingerprint in self._seen_matches:
+            return self._duplicate(source, seen, "same_match")
+        self._seen_matches.add(fingerprint)
+        row["match_fingerprint"] = fingerprint
+        row["match_group"] = salted(seen.group_key, salt)
+        row["split"] = split_of(seen.group_key)
+        if not self._writer.settings.keep_names:
+            for player in PLAYERS:
+                name = row[f"{player}_player"]
+                row[f"{player}_player"] = name and salted(name, salt)
+        self._done.accepted += 1
+        self._done.frames += row["num_frames"]
+        self._record(source, seen, "accepted")
+        return self._writer.add_game(seen.game)
+
+    def _duplicate(self, source: Source, seen: _Seen, reason: str) -> bool:
+        self._done.duplicates += 1
+        return self._record(source, seen, "duplicate", reason)
+
+    def _record(self, source: Source, seen: _Seen, outcome: str, reason: str = "", detail: str = "") -> bool:
+        if (seen.sha256, source.name) not in self._seen_files:
+            self._seen_files.add((seen.sha256, source.name))
+            self._writer.add_file(seen.sha256, source.name, outcome, reason, detail)
+        return False
+
+
+class _Pace:
+    """When to commit: at closed shards, but within COMMIT_SHARE of the time, and at least every COMMIT_EVERY_S."""
+
+    def __init__(self) -> None:
+        self._last, self._cost_s = time.monotonic(), 0.0
+
+    def is_due(self, closed_shard: bool) -> bool:
+        since_s = time.monotonic() - self._last
+        return since_s > max(COMMIT_EVERY_S, self._cost_s) or (closed_shard and since_s * COMMIT_SHARE > self._cost_s)
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Around a commit."""
+        started = time.monotonic()
+        yield
+        self._last = time.monotonic()
+        self._cost_s = self._last - started
+
+
+@contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """Set by SIGINT and SIGTERM while inside (in the main thread; elsewhere nobody sends them to us)."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: stop.set()) for number in signals]
+    try:
+        yield stop
+    finally:
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _report(done: _Progress, manifest: Manifest, seconds: float, interrupted: bool) -> IngestReport:
+    frame_bytes = sum(shard.file.num_bytes for shard in manifest.shards)
+    return IngestReport(
+        accepted=done.accepted,
+        rejected=dict(sorted(done.rejected.items())),
+        duplicates=done.duplicates,
+        known=done.known,
+        frames=done.frames,
+        seconds=seconds,
+        interrupted=interrupted,
+        num_games=manifest.num_games,
+        num_frames=manifest.num_frames,
+        bytes_per_frame=frame_bytes / manifest.num_frames if manifest.num_frames else 0.0,
+        content_hash=manifest.content_hash,
+    )

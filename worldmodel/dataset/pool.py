@@ -1,0 +1,104 @@
+"""Work done by several processes, its results taken in order, and at the price of one item when a process dies.
+
+Owns: processes. Must not: know what the work is.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
+from itertools import islice
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class ProcessDied:
+    """Takes the place of a result: the process that worked on the item was killed, or crashed."""
+
+
+def in_order(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    workers: int,
+    start: Callable[..., None],
+    given: tuple[Any, ...],
+) -> Generator[tuple[Item, Result | ProcessDied]]:
+    """(item, function(item)) in the order of items, computed by `workers` processes, a few items ahead.
+
+    `start(*given)` runs first in each process. When a process dies, everything in flight is done again, one item at a
+    time, each in a process of its own: the item that kills this one too has `ProcessDied` for its result.
+    """
+    source = iter(items)
+    waiting: deque[tuple[Item, Future[Result] | None]] = deque()
+    pool = _pool(workers, start, given)
+    try:
+        while True:
+            for new in islice(source, max(0, 2 * workers + 1 - len(waiting))):
+                waiting.append((new, _submitted(pool, function, new)))
+            if not waiting:
+                return
+            item, job = waiting.popleft()
+            if job is not None:
+                try:
+                    yield item, job.result()
+                    continue
+                except BrokenExecutor:
+                    pass
+            pool.shutdown()
+            for suspect, unfinished in [(item, job), *waiting]:
+                yield suspect, _alone(function, suspect, unfinished, start, given)
+            waiting.clear()
+            pool = _pool(workers, start, given)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _submitted(pool: ProcessPoolExecutor, function: Callable[[Item], Result], item: Item) -> Future[Result] | None:
+    try:
+        return pool.submit(function, item)
+    except BrokenExecutor:
+        return None
+
+
+def _alone(
+    function: Callable[[Item], Result],
+    item: Item,
+    job: Future[Result] | None,
+    start: Callable[..., None],
+    given: tuple[Any, ...],
+) -> Result | ProcessDied:
+    if job is not None and job.done() and not job.cancelled() and job.exception() is None:
+        return job.result()
+    with _pool(1, start, given) as pool:
+        try:
+            return pool.submit(function, item).result()
+        except BrokenExecutor:
+            return ProcessDied()
+
+
+def _pool(workers: int, start: Callable[..., None], given: tuple[Any, ...]) -> ProcessPoolExecutor:
+    # Spawned, not forked: the parent has threads.
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, context, initializer=_start, initargs=(start, given))
+
+
+def _start(start: Callable[..., None], given: tuple[Any, ...]) -> None:
+    # The parent alone decides what an interrupt means; without a parent there is no more work.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    start(*given)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
