@@ -1,0 +1,187 @@
+"""The folder of one run: every filename in it, exclusive creation, finding the newest checkpoint that is whole.
+
+    config.yaml       the resolved experiment, every default written out
+    run.json          where it came from: code, data, machine, arguments
+    code.diff         what the code differed by from its commit (only in a changed checkout)
+    events.jsonl      what happened: started, checkpoint, resumed, ended (one line each)
+    metrics.jsonl     the curves
+    checkpoints/      step-NNNNNNNNN/{state.pt, weights.safetensors, meta.json}
+    latest.json       name of the newest checkpoint, for other programs; this one looks for itself
+    report/           what evaluation wrote
+
+Owns: these names. Must not: read what is inside the files, except the checksums of a checkpoint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from worldmodel.errors import WrongUse
+from worldmodel.runs import atomic
+
+_STEP_PREFIX = "step-"
+_META = "meta.json"
+
+
+class NotARun(WrongUse):
+    """A path that was said to be a run and is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointFolder:
+    """A checkpoint on disk. `meta`: what its writer said of it, with `files`: name -> sha256."""
+
+    path: Path
+    step: int
+
+    @property
+    def state(self) -> Path:
+        """Everything needed to go on training."""
+        return self.path / "state.pt"
+
+    @property
+    def weights(self) -> Path:
+        """The weights alone, for use."""
+        return self.path / "weights.safetensors"
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """The content of meta.json. Raises ValueError or OSError if it is damaged."""
+        value = json.loads((self.path / _META).read_text(encoding="utf-8"))
+        if not isinstance(value, dict) or not isinstance(value.get("files"), dict):
+            raise ValueError(f"{self.path / _META} is not a checkpoint's meta data")
+        return value
+
+    def problem(self) -> str | None:
+        """Why this checkpoint cannot be used, or None if every file is there with its checksum."""
+        try:
+            files = self.meta["files"]
+            for name, expected in files.items():
+                if _sha256(self.path / name) != expected:
+                    return f"{name} does not have its checksum"
+        except (OSError, ValueError) as error:
+            return str(error)
+        return None
+
+
+class RunFolder:
+    """One run on disk. Make it with `create`, find it with `open`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"
+        self.provenance = path / "run.json"
+        self.code_diff = path / "code.diff"
+        self.events = path / "events.jsonl"
+        self.metrics = path / "metrics.jsonl"
+        self.checkpoints = path / "checkpoints"
+        self.latest = path / "latest.json"
+        self.report = path / "report"
+
+    @property
+    def id(self) -> str:
+        """Name of the run."""
+        return self.path.name
+
+    @classmethod
+    def create(cls, root: Path, *, experiment: str, name: str | None = None, now: datetime | None = None) -> RunFolder:
+        """A new folder under `root`, made by this call and nobody else.
+
+        Its name is `name`, or `experiment` with the time (UTC) and, if taken, a number. Raises WrongUse when `name`
+        is taken or is no name.
+        """
+        if name is not None and (not name or Path(name).name != name or name.startswith(".")):
+            raise WrongUse(f"run name {name!r}", "a plain folder name", "use letters, digits and '-'")
+        if root.exists() and not root.is_dir():
+            raise WrongUse(f"{root} is a file", "a folder for runs", "name another folder")
+        root.mkdir(parents=True, exist_ok=True)
+        for candidate in _names(experiment, name, now or datetime.now(UTC)):
+            try:
+                (root / candidate).mkdir()
+            except FileExistsError:
+                continue
+            run = cls(root / candidate)
+            run.checkpoints.mkdir()
+            return run
+        raise WrongUse(f"{root / (name or '')} exists", "a new run name", "resume that run, or choose another name")
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """An existing run. Raises NotARun when the folder lacks the files that every run has."""
+        run = cls(path)
+        if not path.is_dir():
+            raise NotARun(f"no folder {path}", "the folder of a run", "check the path, or start one with train")
+        missing = [file.name for file in (run.config, run.provenance) if not file.is_file()]
+        if missing:
+            raise NotARun(f"{path} has no {' and no '.join(missing)}", "the folder of a run", "check the path")
+        return run
+
+    # ---- checkpoints -----------------------------------------------------------------------------------------
+
+    def all_checkpoints(self) -> list[CheckpointFolder]:
+        """Every finished checkpoint folder, oldest first, whether or not its files are whole."""
+        if not self.checkpoints.is_dir():
+            return []
+        found = []
+        for path in self.checkpoints.iterdir():
+            digits = path.name.removeprefix(_STEP_PREFIX)
+            if path.name.startswith(_STEP_PREFIX) and digits.isdigit():
+                found.append(CheckpointFolder(path, int(digits)))
+        return sorted(found, key=lambda checkpoint: checkpoint.step)
+
+    def newest_checkpoint(self) -> tuple[CheckpointFolder, list[str]]:
+        """The newest whole checkpoint, and what was wrong with each newer one.
+
+        Raises WrongUse when there is none.
+        """
+        problems: list[str] = []
+        for checkpoint in reversed(self.all_checkpoints()):
+            problem = checkpoint.problem()
+            if problem is None:
+                return checkpoint, problems
+            problems.append(f"{checkpoint.path.name}: {problem}")
+        found = f"{self.path} has no usable checkpoint"
+        if problems:
+            found += f" ({'; '.join(problems)})"
+        raise WrongUse(found, "at least one whole checkpoint", "train the run first, or name another")
+
+    @contextmanager
+    def new_checkpoint(self, step: int, meta: dict[str, Any]) -> Iterator[CheckpointFolder]:
+        """Write a checkpoint's files inside the `with`; it appears, with checksums, when the block ends well."""
+        target = self.checkpoints / f"{_STEP_PREFIX}{step:09d}"
+        with atomic.new_folder(target) as aside:
+            yield CheckpointFolder(aside, step)
+            files = {file.name: _sha256(file) for file in sorted(aside.iterdir())}
+            atomic.write_json(aside / _META, meta | {"step": step, "files": files})
+        atomic.write_json(self.latest, {"step": step, "checkpoint": str(target.relative_to(self.path))})
+
+    def drop_checkpoints(self, keep: set[int]) -> None:
+        """Delete checkpoints whose step is not in `keep`, and what killed writers left aside."""
+        for checkpoint in self.all_checkpoints():
+            if checkpoint.step not in keep:
+                shutil.rmtree(checkpoint.path)
+        for left_over in self.checkpoints.glob(f"{atomic.ASIDE}*"):
+            shutil.rmtree(left_over)
+
+
+def _names(experiment: str, name: str | None, now: datetime) -> Iterator[str]:
+    if name is not None:
+        yield name
+        return
+    stem = f"{experiment}-{now:%Y%m%d-%H%M%S}"
+    yield stem
+    for number in range(2, 1000):
+        yield f"{stem}-{number}"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
