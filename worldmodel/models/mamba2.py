@@ -94,7 +94,8 @@ class Block(nn.Module):
             state=None if state is None else state[1],
             last_state=last_state,
         )
-        after = None if scanned is None else (padded[:, padded.shape[1] - self.width + 1 :], scanned)
+        # A copy: a view would keep all rows alive as long as the state is.
+        after = None if scanned is None else (padded[:, padded.shape[1] - self.width + 1 :].clone(), scanned)
         return self._finish(y, x, z), after
 
     def step(self, u: Tensor, state: BlockState) -> tuple[Tensor, BlockState]:

@@ -45,7 +45,8 @@ class Stack(Trunk):
     def scan(self, tokens: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
         past = torch.cat([state[0], tokens], 1)
         windows_BTKD = past.unfold(1, self.length, 1).transpose(2, 3)
-        return self.layers(windows_BTKD.flatten(2)), (past[:, tokens.shape[1] :],)
+        # A copy: a view would keep all rows alive as long as the state is.
+        return self.layers(windows_BTKD.flatten(2)), (past[:, tokens.shape[1] :].clone(),)
 
     def step(self, token: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
         window_BKD = torch.cat([state[0], token[:, None]], 1)

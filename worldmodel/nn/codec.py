@@ -284,7 +284,7 @@ class Embedder(nn.Module):
             parts.append(table(bucket) * has_number[..., index : index + 1])
         codes = torch.cat([table(previous.categories[..., i]) for i, table in enumerate(self.codes)], -1)
         parts.append(codes * over_rows(has_code.unsqueeze(1), codes))
-        parts.append(previous.flags.to(dtype))
+        parts.append(previous.flags.to(dtype) * over_rows(context.present_flags.unsqueeze(1).to(dtype), previous.flags))
         parts.append(pads.numbers.clamp(self.pad_low, self.pad_high) * self.pad_scale)
         parts.append(pads.buttons.to(dtype))
         present = torch.cat([context.present_numbers, context.present_categories, context.present_flags], -1)

@@ -122,4 +122,5 @@ def _between(sums: Tensor, total: Tensor, state: Tensor | None) -> tuple[Tensor,
     num_b, num_k, num_h, num_p, num_n = states.shape
     flat = states.transpose(1, 2).reshape(num_b, num_h, num_k, num_p * num_n)
     out = (decay @ flat).view(num_b, num_h, num_k, num_p, num_n).transpose(1, 2)
-    return out[:, :-1], out[:, -1]
+    # A copy: a view would keep the states of all chunks alive as long as the last one is.
+    return out[:, :-1], out[:, -1].clone()
