@@ -210,28 +210,18 @@ class Rules(nn.Module):
 
     # ---- whole frames --------------------------------------------------------------------------------------------
 
-    def encode_state(
-        self,
-        previous: State,
-        following: State,
-        *,
-        closed: float = GATE_CLOSED,
-        flag: float = STAY_FLAG,
-        codes: Sequence[float] | None = None,
-    ) -> Prediction:
+    def encode_state(self, previous: State, following: State) -> Prediction:
         """The prediction that decodes to `following`: gates open exactly where it differs from the reference.
 
-        closed, flag, codes: size of the logits of gates, flags and each predicted category; they decide how sure the
-        prediction is, not what it decodes to.
+        It is as sure of itself as an untrained head: the size of its logits says nothing.
         """
         outputs, difference = self.encode(previous.numbers, following.numbers)
-        gates = torch.where(self.pick_gated(difference) != 0, -closed, closed).to(outputs.dtype)
-        sure = codes or [stay_logit(vocab) for vocab in VOCABS]
+        gates = torch.where(self.pick_gated(difference) != 0, -GATE_CLOSED, GATE_CLOSED).to(outputs.dtype)
         logits = [
-            F.one_hot(following.categories[..., index], vocab).to(outputs.dtype) * size
-            for index, vocab, size in zip(PREDICTED, VOCABS, sure, strict=True)
+            F.one_hot(following.categories[..., index], vocab).to(outputs.dtype) * stay_logit(vocab)
+            for index, vocab in zip(PREDICTED, VOCABS, strict=True)
         ]
-        flags = torch.where(following.flags, flag, -flag).to(outputs.dtype)
+        flags = torch.where(following.flags, STAY_FLAG, -STAY_FLAG).to(outputs.dtype)
         return Prediction(outputs, gates if self.gated else None, torch.cat(logits, -1), flags)
 
 
