@@ -88,7 +88,7 @@ def finish(name: str, result: dict[str, Any]) -> None:
 
 
 def replay_folder(argument: str | None) -> Path:
-    """Folder of .slp files to measure on: the argument, or the workshop's training pack unpacked in a temporary folder."""
+    """Folder of .slp files to measure on: the argument, or the workshop's training pack, unpacked."""
     if argument:
         return Path(argument)
     if not SHARED_REPLAYS.exists():
