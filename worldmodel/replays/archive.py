@@ -165,7 +165,7 @@ def _tar(name: str, stream: Readable, depth: int) -> Iterator[Member]:
     try:
         with tarfile.open(fileobj=cast(IO[bytes], _Exact(stream)), mode="r|") as archive:
             while (entry := archive.next()) is not None:
-                archive.members = []  # in stream mode they only pile up
+                archive.members = []  # type: ignore[attr-defined]  # in stream mode they only pile up
                 if entry.isfile() and (opened := archive.extractfile(entry)) is not None:
                     yield from members(f"{name}/{entry.name}", opened, depth=depth + 1)
     except _BROKEN as error:
