@@ -25,7 +25,7 @@ from worldmodel.models.base import WorldModel
 from worldmodel.nn.codec import Prediction, Rules
 from worldmodel.nn.frames import Context, DeviceBlock, State, aligned
 
-BATCH_TOKENS = 32_768
+BATCH_TOKENS = 16_384
 """Tokens of a batch, whatever the length of windows."""
 
 
