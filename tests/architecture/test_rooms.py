@@ -31,7 +31,7 @@ LEVELS = {
 NO_TORCH_BELOW = 4
 
 DOORS = {
-    "py7zr": {"replays/source.py", "replays/archives.py"},
+    "py7zr": {"replays/archive.py"},
     "peppi_py": set(),  # a test oracle, never the product's parser
     "wandb": set(),
     "modal": set(),
