@@ -180,6 +180,26 @@ def test_a_cut_last_frame_is_dropped_and_a_cut_middle_one_refused() -> None:
     assert reason(b.slp(b.NEW, whole[0] + cut + whole[2])) == "incomplete_frame"
 
 
+def test_a_copy_that_was_given_up_after_its_start_does_not_count() -> None:
+    rng = np.random.default_rng(3)
+    begun = b.event(b.NEW, b.START, f=(1, "i", 2))
+    data = b.slp(b.NEW, b"".join([b.frame(b.NEW, 0, rng), begun, b.frame(b.NEW, 1, rng), b.frame(b.NEW, 2, rng)]))
+    replay = parse_replay(data)
+    assert (replay.num_frames, replay.num_rollback_rows) == (3, 1)
+    _assert_same_as_slow(data)
+
+
+def test_a_second_body_does_not_stand_in_for_the_first() -> None:
+    rng = np.random.default_rng(3)
+    alone = b"".join(
+        b.player_event(b.NEW, code, 1, port, rng, follower=1 - port) for code in (b.PRE, b.POST) for port in (0, 1)
+    )
+    frames = b.frame(b.NEW, 0, rng, nana=0) + b.event(b.NEW, b.START, f=(1, "i", 1)) + alone
+    assert reason(b.slp(b.NEW, frames + b.frame(b.NEW, 2, rng, nana=0))) == "incomplete_frame"
+    only = b.event(b.NEW, b.START, f=(1, "i", 1)) + alone
+    assert reason(b.slp(b.NEW, only + only)) == "incomplete_frame"
+
+
 def test_an_event_of_another_frame_is_refused() -> None:
     rng = np.random.default_rng(3)
     wrong = b.frame(b.NEW, 1, rng).replace(struct.pack(">Bi", b.POST, 1), struct.pack(">Bi", b.POST, 9))
