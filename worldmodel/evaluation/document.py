@@ -22,7 +22,7 @@ def metrics_document() -> str:
         "for the model and for the naive baselines, which go through the same code.",
         "",
         f"Intervals: {LEVEL:.0%}, from {NUM_RESAMPLES:,} draws of whole games with replacement; differences to a",
-        f"baseline are taken on the same draws. Fewer than {MIN_GAMES} games give no interval, and the result says why.",
+        f"baseline are taken on the same draws. Fewer than {MIN_GAMES} games give none, and the result says why.",
         "A verdict is *beats* if the interval of the difference lies on the better side of zero for every baseline.",
         "",
         "## One step ahead",

@@ -198,6 +198,10 @@ def _words(row: Field) -> str:
     return row.name.replace("_", " ")
 
 
+def _members(group: str) -> str:
+    return "loss of " + ", ".join(_words(row) for row in LAYOUT.rows if row.loss == group)
+
+
 _TABLE = _table()
 
 LOSS_PREFIX = "loss/"
@@ -207,10 +211,7 @@ FRAME_METRICS: tuple[Metric, ...] = tuple(metric for metric, _ in _TABLE)
 
 LOSS_METRICS: tuple[Metric, ...] = (
     Metric(f"{LOSS_PREFIX}total", "loss", "lower", "frames", "weighted sum of the groups below"),
-    *(
-        Metric(f"{LOSS_PREFIX}{group}", "loss", "lower", "frames", f"the objective's loss of group {group}")
-        for group in LAYOUT.loss_groups
-    ),
+    *(Metric(f"{LOSS_PREFIX}{group}", "loss", "lower", "elements", _members(group)) for group in LAYOUT.loss_groups),
 )
 """The objective's losses, comparable only between models of one codec and one set of weights."""
 

@@ -68,8 +68,9 @@ def number(value: float | None, unit: str) -> str:
         return f"{100 * value:.1f} %" if value < 0.9995 or value == 1 else f"{100 * value:.2f} %"
     if value == 0:
         return "0"
-    text = f"{value:.3g}"
-    return f"{float(text):,.0f}" if "e" in text and abs(value) >= 1 else text
+    if abs(value) >= 1000:
+        return f"{float(f'{value:.3g}'):,.0f}"
+    return f"{value:#.3g}".removesuffix(".")
 
 
 def _range(estimate: Json, unit: str) -> str:
@@ -78,15 +79,15 @@ def _range(estimate: Json, unit: str) -> str:
     return f"{number(estimate['low'], unit)} – {number(estimate['high'], unit)}"
 
 
-def _cell(value: float | None, unit: str, *, keys: Mapping[str, str], classes: str = "", extra: str = "") -> str:
+def _cell(value: float | None, unit: str, *, keys: Mapping[str, str], classes: str = "") -> str:
     """A table cell that carries the result's own number, and whose it is."""
     told = "".join(f' data-{key}="{escape(text)}"' for key, text in keys.items())
     raw = "null" if value is None else repr(value)
-    return f'<td class="{classes}"{told} data-value="{raw}">{number(value, unit)}{extra}</td>'
+    return f'<td class="{classes}"{told} data-value="{raw}">{number(value, unit)}</td>'
 
 
 def _name(model: str) -> str:
-    return model.replace("_", " ")
+    return model.replace("_", "-")
 
 
 def _table(header: Sequence[str], rows: Sequence[str], classes: str = "") -> str:
@@ -144,8 +145,8 @@ def _headlines(result: Json) -> str:
             text, why = "none", own["reason"] or ""
         unit = "" if row["unit"] in ("share", "loss") else f", {row['unit']}"
         arrow = "higher is better" if row["better"] == "higher" else "lower is better"
-        extra = f' <span class="range">{_range(own, row["unit"])}</span>'
-        cells = _cell(own["value"], row["unit"], keys=keys | {"model": MODEL}, classes="main", extra=extra)
+        cells = _cell(own["value"], row["unit"], keys=keys | {"model": MODEL}, classes="main")
+        cells += f'<td class="range">{_range(own, row["unit"])}</td>'
         for name in names:
             naive = row["models"][name]["value"]
             cells += _cell(naive, row["unit"], keys=keys | {"model": name, "name": _name(name)}, classes="naive")
@@ -159,7 +160,7 @@ def _headlines(result: Json) -> str:
         "<section><h2>Headline numbers</h2>"
         f'<p class="note">Ranges are {level} intervals from {result["settings"]["num_resamples"]:,} draws of whole '
         "games. The verdict is about the difference to each baseline on the same games.</p>"
-        + _table(["", "model", *map(_name, names), ""], rows, "headlines")
+        + _table(["", "model", level, *map(_name, names), "verdict"], rows, "headlines")
         + "</section>"
     )
 
@@ -193,14 +194,18 @@ def _curves(result: Json, units: Mapping[str, Json]) -> str:
         "<section><h2>How a dream drifts</h2>"
         f'<p class="note">Error after 1 to {loop["horizon_frames"]} frames on its own, after '
         f"{loop['history_frames']} true frames; {loop['num_rollouts']:,} rollouts from {loop['num_games']:,} games. "
-        "Bands are intervals.</p>"
+        "Bands are intervals; a line that seems missing lies under another.</p>"
         + _legend(list(loop["models"]))
         + f'<div class="pair">{"".join(cards)}</div></section>'
     )
 
 
-_RANKS = {"typical": "Typical", "good": "Good", "bad": "Bad", "worst": "The worst"}
-_RANK_WORDS = {0.5: "the median", 0.1: "better than 90 %", 0.9: "worse than 90 %", 1.0: "of all"}
+_RANKS = {
+    "typical": "Typical: the median rollout",
+    "good": "Good: better than nine in ten",
+    "bad": "Bad: worse than nine in ten",
+    "worst": "The worst of all",
+}
 
 
 def _dreams(result: Json) -> str:
@@ -210,14 +215,14 @@ def _dreams(result: Json) -> str:
     figures = []
     for example in loop["examples"]:
         stage, truth, dream = example["stage"], example["truth"], example["dream"]
-        title = f"{_RANKS[example['label']]}, {_RANK_WORDS[example['rank']]}"
+        title = _RANKS[example["label"]]
         where = f"{stage}; game <code>{escape(example['game'])}</code> from row {example['row']:,}"
         who = "".join(
             f'<span class="who"><i class="p{p}"></i>{escape(name)}</span>'
             for p, name in enumerate(example["characters"])
         )
         end = example["distance"][-1]
-        off = "" if end is None else f", {end:g} units off at the end"
+        off = "" if end is None else f", {number(end, '')} units off at the end"
         around = [*truth, *dream]
         left = charts.scene(stage, truth, [], around, label=f"true paths, {stage}")
         right = charts.scene(stage, dream, truth, around, label=f"dreamed paths, {stage}")
@@ -283,14 +288,15 @@ def _metric_rows(result: Json, names: Sequence[str]) -> str:
     rows = []
     for name in names:
         own, metric = step["models"][MODEL][name], metrics[name]
-        extra = f' <span class="range">{_range(own, metric["unit"])}</span>'
-        cells = _cell(own["value"], metric["unit"], keys={"metric": name, "model": MODEL}, classes="main", extra=extra)
+        cells = _cell(own["value"], metric["unit"], keys={"metric": name, "model": MODEL}, classes="main")
+        cells += f'<td class="range">{_range(own, metric["unit"])}</td>'
         for other in naive:
             cells += _cell(step["models"][other][name]["value"], metric["unit"], keys={"metric": name, "model": other})
         unit = "" if metric["unit"] in ("share", "loss") else f", {metric['unit']}"
         what = f'<span class="of">{escape(metric["definition"] + unit)}</span>'
         rows.append(f'<tr><th scope="row">{escape(name.removeprefix("loss/"))}{what}</th>{cells}</tr>')
-    return _table(["", "model", *map(_name, naive)], rows)
+    level = f"{100 * result['settings']['level']:g} %"
+    return _table(["", "model", level, *map(_name, naive)], rows)
 
 
 def _sanity(result: Json) -> str:
@@ -303,7 +309,9 @@ def _sanity(result: Json) -> str:
         parts.append('<p class="note">No metric is suspiciously exact, constant, or equal to a baseline.</p>')
     if loop is not None and loop["impossible"][MODEL]["any"] is not None:
         shares = loop["impossible"][MODEL]
-        kinds = ", ".join(f"{_name(kind)} {number(share, 'share')}" for kind, share in shares.items() if kind != "any")
+        kinds = ", ".join(
+            f"{kind.replace('_', ' ')} {number(share, 'share')}" for kind, share in shares.items() if kind != "any"
+        )
         parts.append(
             f'<p class="note">Rollouts with an impossible state: '
             f'<b data-impossible="{shares["any"]!r}">{number(shares["any"], "share")}</b> ({kinds}).</p>'

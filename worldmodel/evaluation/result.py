@@ -269,7 +269,8 @@ def canaries(
     step: Json, loop: Json | None, previous: Mapping[str, Any] | None = None, *, sha256: str = ""
 ) -> list[str]:
     """Numbers too neat to be true: exact zeros and constants, copies of a baseline, copies of an earlier result."""
-    found = []
+    found: list[str] = []
+    frozen: dict[str, list[str]] = {}
     baselines = {name: values for name, values in step["models"].items() if name != MODEL}
     for metric in METRICS:
         own = step["models"][MODEL][metric.name]
@@ -284,11 +285,12 @@ def canaries(
             found.append(f"{metric.name} is exactly {value:g}, while a baseline's is not")
         if value == 0.0 and metric.better == "higher" and any(other for other in others.values()):
             found.append(f"{metric.name} is exactly 0, while a baseline's is not")
-        found += [
-            f"{metric.name} equals that of {name} to the last digit: is the field frozen?"
-            for name, other in others.items()
-            if value == other and value not in (0.0, 1.0)
-        ]
+        for name, other in others.items():
+            if value == other and value not in (0.0, 1.0):
+                frozen.setdefault(metric.name, []).append(name)
+    for same in sorted(set(map(tuple, frozen.values()))):
+        names = ", ".join(metric for metric, like in frozen.items() if tuple(like) == same)
+        found.append(f"equal to the last digit to {' and '.join(same)}: {names}; does the model never change these?")
     if loop is not None:
         for name, curve in loop["models"][MODEL].items():
             values = curve["value"]
