@@ -18,7 +18,7 @@ import tempfile
 import threading
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any, Protocol, cast
 
@@ -34,8 +34,19 @@ MAX_DEPTH = 6
 SPOOL_BYTES = 16 << 20
 _CHUNK = 1 << 20
 
+
+class Readable(Protocol):
+    """What this file needs of a stream."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
 _SEVEN_ZIP = b"7z\xbc\xaf\x27\x1c"
-_COMPRESSED = {b"\x1f\x8b": gzip.GzipFile, b"BZh": bz2.BZ2File, b"\xfd7zXZ\0": lzma.LZMAFile}
+_COMPRESSED: dict[bytes, Callable[[IO[bytes]], Readable]] = {
+    b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\0": lzma.LZMAFile,
+}
 _SEEKABLE = (b"PK\x03\x04", b"PK\x05\x06", _SEVEN_ZIP)
 
 _BROKEN = (
@@ -49,12 +60,6 @@ _BROKEN = (
     ValueError,
 )
 """What the standard library raises on damaged archives; RuntimeError: an encrypted zip or an unknown compression."""
-
-
-class Readable(Protocol):
-    """What this file needs of a stream."""
-
-    def read(self, size: int = -1, /) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,9 +192,10 @@ class _Exact:
 
 def _seekable(name: str, head: bytes, stream: Readable, depth: int) -> Iterator[Member]:
     opener = _seven_zip if head.startswith(_SEVEN_ZIP) else _zip
-    if isinstance(stream, io.BufferedReader) and stream.seekable() and depth == 0:
-        stream.seek(0)
-        yield from opener(name, cast(IO[bytes], stream), depth)
+    if depth == 0:  # the file on disk
+        file = cast(IO[bytes], stream)
+        file.seek(0)
+        yield from opener(name, file, depth)
         return
     with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
         try:
@@ -271,8 +277,18 @@ class _SevenZipReader(threading.Thread):
     def finish(self) -> None:
         """Hand on the member that is written to, now that it is whole."""
         if (member := self.current) is not None:
-            self.current = None
             self.put((member.filename, member.file))
+            self.current = None
+
+    def stop(self) -> None:
+        """End the thread, wherever it is, and let go of what it had unpacked."""
+        self.stopped.set()
+        self.join()
+        left = [self.ready.get_nowait()] if self.ready.qsize() else []
+        for file in [item[1] for item in left if isinstance(item, tuple)] + (
+            [self.current.file] if self.current else []
+        ):
+            file.close()
 
     def create(self, filename: str) -> _SevenZipMember:
         self.finish()
@@ -338,5 +354,4 @@ def _seven_zip(name: str, file: IO[bytes], depth: int) -> Iterator[Member]:
                 spool.seek(0)
                 yield from members(f"{name}/{inner}", spool, depth=depth + 1)
     finally:
-        reader.stopped.set()
-        reader.join()
+        reader.stop()
