@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import hashlib
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute
+from numpy.typing import NDArray
 
-from worldmodel.dataset.shard import arrow_type
+from worldmodel.dataset.shard import GAME, arrow_type, frames_hash
+from worldmodel.dataset.sparse import sparse_columns
 from worldmodel.schema import LAYOUT, Scope
 
 _GAME_FIELDS = [(row.name, arrow_type(row.dtype)) for row in LAYOUT.rows if row.scope is Scope.GAME]
@@ -92,3 +96,16 @@ def content_hash(games: pa.Table) -> str:
     for pair in sorted(pairs):
         digest.update("\n{} {}".format(*pair).encode())
     return digest.hexdigest()
+
+
+def check_games(
+    games: pa.Table, shard: int, columns: dict[str, NDArray[np.generic]], sparse: dict[str, pa.Table]
+) -> None:
+    """Compare the content of a shard with the hashes of its games. Raises ValueError for the first that differs."""
+    for number in np.flatnonzero(games["shard"].to_numpy() == shard).tolist():
+        start, length = games["row_offset"][number].as_py(), games["num_frames"][number].as_py()
+        own = {name: values[start : start + length] for name, values in columns.items()}
+        rows = {name: table.filter(pa.compute.equal(table[GAME], number)) for name, table in sparse.items()}
+        content = frames_hash(own, {name: sparse_columns(table) for name, table in rows.items() if len(table)})
+        if content != games["frames_hash"][number].as_py():
+            raise ValueError(f"the frames of game {number} are not what its hash says")

@@ -39,7 +39,9 @@ from worldmodel.schema import LAYOUT, PLAYERS, Scope
 if TYPE_CHECKING:
     from worldmodel.replays.source import Source
 
-SHARD_FRAMES = 1 << 20
+SHARD_FRAMES = 1 << 18
+"""About 34 MB and 30 games a shard. Larger ones save nothing (measured: 130.0 bytes per frame at 2^20, 129.8 here) and
+cost memory while a dataset is built."""
 COMMIT_EVERY_S = 60.0
 COMMIT_SHARE = 0.05
 """A closed shard is committed at once, unless commits would take more than this part of the time."""
@@ -115,7 +117,7 @@ def ingest(
         )
     sources = chain([first], sources)
     done = _Progress()
-    with writing(out, settings, encoders=min(4, workers)) as writer, _stop_signals() as stop:
+    with writing(out, settings, encoders=min(4, os.cpu_count() or 1)) as writer, _stop_signals() as stop:
         book = _Book(writer, done)
         pace = _Pace()
         results = _examined(sources, settings, book.records, workers)

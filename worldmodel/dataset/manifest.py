@@ -3,16 +3,16 @@
 Owns: the names in a dataset folder, and the one commit point. Must not: know what is in games or frames.
 
     manifest.json             written last, aside and renamed: before that moment nothing has happened
-    games-<hash8>.parquet     one row per game; the row is the game's number
-    files-<hash8>.parquet     one row per input file ever seen, with what became of it
-    shards/NNNNN-<hash8>.arrow, shards/NNNNN-<hash8>.<table>.arrow
+    games-<crc32>.parquet     one row per game; the row is the game's number
+    files-<crc32>.parquet     one row per input file ever seen, with what became of it
+    shards/NNNNN-<crc32>.arrow, shards/NNNNN-<crc32>.<table>.arrow
     salt                      private key of the players' hashes; never packed
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
+import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,11 +37,12 @@ class SchemaMismatch(WrongUse):
 
 @dataclass(frozen=True, slots=True)
 class FileInfo:
-    """A file of the dataset; `name` is relative to the folder."""
+    """A file of the dataset; `name` is relative to the folder. The checksum guards against accidents (a quarter of a
+    cryptographic hash's cost, which ingest would feel); games have a `frames_hash` besides."""
 
     name: str
     num_bytes: int
-    sha256: str
+    crc32: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,25 +118,32 @@ def read_manifest(folder: Path) -> Manifest:
         raise NotADataset(f"{folder / MANIFEST} is no JSON ({error})", "a manifest", "ingest again") from None
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         raise NotADataset(f"{folder / MANIFEST} is not a dataset's", f'"format": "{FORMAT}"', way_out)
-    found = (value.get("schema_version"), value.get("store_hash"))
-    if found != (SCHEMA_VERSION, LAYOUT.store_hash):
-        raise SchemaMismatch(
-            f"{folder} holds schema {found[0]} ({found[1]})",
-            f"schema {SCHEMA_VERSION} ({LAYOUT.store_hash})",
-            "ingest the replays again into a new folder, or use the worldmodel that wrote it",
-        )
+    check_schema(str(folder), value)
     try:
-        return _manifest(value)
+        return parse_manifest(value)
     except (KeyError, TypeError, AttributeError) as error:
         raise NotADataset(f"{folder / MANIFEST} lacks or garbles {error}", "a manifest", "ingest again") from None
 
 
+def check_schema(name: str, value: dict[str, Any]) -> None:
+    """Raise SchemaMismatch unless a manifest's values are of this schema. `name` is who holds it."""
+    found = (value.get("schema_version"), value.get("store_hash"))
+    if found != (SCHEMA_VERSION, LAYOUT.store_hash):
+        raise SchemaMismatch(
+            f"{name} holds schema {found[0]} ({found[1]})",
+            f"schema {SCHEMA_VERSION} ({LAYOUT.store_hash})",
+            "ingest the replays again into a new folder, or use the worldmodel that wrote it",
+        )
+
+
 def file_info(folder: Path, name: str) -> FileInfo:
     """Size and checksum of a file that is there."""
-    path = folder / name
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return FileInfo(name, path.stat().st_size, digest)
+    checksum, num_bytes, buffer = 0, 0, bytearray(1 << 20)
+    with (folder / name).open("rb", buffering=0) as file:
+        while got := file.readinto(buffer):
+            checksum = zlib.crc32(memoryview(buffer)[:got], checksum)
+            num_bytes += got
+    return FileInfo(name, num_bytes, f"{checksum:08x}")
 
 
 def check_files(folder: Path, manifest: Manifest, *, checksums: bool) -> None:
@@ -148,10 +156,11 @@ def check_files(folder: Path, manifest: Manifest, *, checksums: bool) -> None:
         if path.stat().st_size != info.num_bytes:
             raise NotADataset(f"{path} has {path.stat().st_size:,} bytes", f"{info.num_bytes:,} bytes", way_out)
         if checksums and file_info(folder, info.name) != info:
-            raise NotADataset(f"{path} has changed since it was written", f"sha256 {info.sha256[:16]}", way_out)
+            raise NotADataset(f"{path} has changed since it was written", f"checksum {info.crc32}", way_out)
 
 
-def _manifest(value: dict[str, Any]) -> Manifest:
+def parse_manifest(value: dict[str, Any]) -> Manifest:
+    """From JSON values. Raises KeyError, TypeError, AttributeError if they are no manifest."""
     shards = tuple(
         ShardInfo(
             number=s["number"],

@@ -53,7 +53,8 @@ def in_order(
                 except BrokenExecutor:
                     pass
             pool.shutdown()
-            for suspect, unfinished in [(item, job), *waiting]:
+            suspects: list[tuple[Item, Future[Result] | None]] = [(item, job), *waiting]
+            for suspect, unfinished in suspects:
                 yield suspect, _alone(function, suspect, unfinished, start, given)
             waiting.clear()
             pool = _pool(workers, start, given)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,14 @@ class Shard:
         values, indices = self.encoding(name)
         return values[start:stop] if indices is None else values[indices[start:stop]]
 
+    def sparse_tables(self, folder: Path) -> dict[str, pa.Table]:
+        """Its sparse tables, in memory."""
+        tables = {}
+        for name, table in self.info.sparse.items():
+            with pa.OSFile(str(folder / table.file.name)) as source:
+                tables[name] = pa.ipc.open_file(source).read_all()
+        return tables
+
     @staticmethod
     def _needs(column: Column) -> frozenset[str]:
         assert column.field.derive is not None
@@ -95,7 +104,7 @@ def _field(name: str) -> Field:
 def write_shard(
     folder: Path,
     number: int,
-    columns: dict[str, NDArray[np.generic]],
+    parts: Sequence[dict[str, NDArray[np.generic]]],
     sparse: dict[str, pa.Table],
     *,
     num_games: int,
@@ -103,20 +112,20 @@ def write_shard(
 ) -> ShardInfo:
     """Write the files of a shard, durably, under names that hold their content. Returns what the manifest says of it.
 
-    columns: every frame column that the games record, `game` and `t`.
+    parts: stretches of rows, one after the other; each has every column that the games record, `game` and `t`.
     Nothing of the dataset changes until a manifest names the files. Raises OSError.
     """
-    present = [column for column in STORED if column.name in columns]
-    arrays = [_encoded(columns[name], narrow=True) for name in (GAME, TIME)]
-    arrays += [_encoded(columns[column.name], narrow=column.field.narrow) for column in present]
-    batch = pa.record_batch(arrays, names=[GAME, TIME, *(column.name for column in present)])
+    present = [(GAME, True), (TIME, True)]
+    present += [(column.name, column.field.narrow) for column in STORED if column.name in parts[0]]
+    arrays = [_encoded(np.concatenate([part[name] for part in parts]), narrow=narrow) for name, narrow in present]
+    batch = pa.record_batch(arrays, names=[name for name, _ in present])
     tables = {name: table.combine_chunks() for name, table in sparse.items() if table.num_rows}
     return ShardInfo(
         number=number,
         file=_write_batch(folder, number, "arrow", batch, compression=None),
         num_frames=batch.num_rows,
         num_games=num_games,
-        absent=tuple(column.name for column in STORED if column.name not in columns),
+        absent=tuple(column.name for column in STORED if column.name not in parts[0]),
         sparse={
             name: SparseInfo(
                 _write_batch(folder, number, f"{name}.arrow", table.to_batches()[0], compression="zstd"), table.num_rows
@@ -136,9 +145,9 @@ def _write_batch(folder: Path, number: int, suffix: str, batch: pa.RecordBatch, 
     info = file_info(folder, aside)
     with (folder / aside).open("rb") as file:
         os.fsync(file.fileno())
-    name = f"{number:05d}-{info.sha256[:8]}.{suffix}"
+    name = f"{number:05d}-{info.crc32}.{suffix}"
     (folder / aside).rename(shards / name)
-    return FileInfo(f"{SHARDS}/{name}", info.num_bytes, info.sha256)
+    return FileInfo(f"{SHARDS}/{name}", info.num_bytes, info.crc32)
 
 
 def _encoded(values: NDArray[np.generic], *, narrow: bool) -> pa.Array:
@@ -157,7 +166,7 @@ def _encoded(values: NDArray[np.generic], *, narrow: bool) -> pa.Array:
 def _dictionary(bits: NDArray[np.unsignedinteger]) -> tuple[NDArray[np.integer], NDArray[np.unsignedinteger]]:
     """Indices and distinct values, by first appearance. Looks up only where the value changes, if that is rare."""
     heads = np.flatnonzero(bits[1:] != bits[:-1]) + 1
-    if len(heads) * 3 > len(bits):
+    if len(heads) * 4 > len(bits):
         encoded = pa.array(bits).dictionary_encode()
         return encoded.indices.to_numpy(), encoded.dictionary.to_numpy()
     heads = np.concatenate([[0], heads])
@@ -183,7 +192,7 @@ def frames_hash(columns: dict[str, NDArray[np.generic]], sparse: dict[str, dict[
         if column.name in columns:
             _absorb(digest, column.name, columns[column.name])
     for table in sorted(sparse):
-        for name in sorted(sparse[table]):
+        for name in sorted(sparse[table]) if len(sparse[table][TIME]) else ():
             _absorb(digest, f"{table}/{name}", sparse[table][name])
     return digest.hexdigest()
 

@@ -33,3 +33,8 @@ def sparse_table(name: str, game: int, columns: dict[str, NDArray[np.generic]]) 
         for field in schema
     ]
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def sparse_columns(table: pa.Table) -> dict[str, NDArray[np.generic]]:
+    """The inverse of `sparse_table`, for rows of one game (at least one)."""
+    return {name: table[name].to_numpy() for name in table.schema.names if name != GAME and not table[name].null_count}

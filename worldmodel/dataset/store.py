@@ -16,8 +16,9 @@ import pyarrow.dataset
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from worldmodel.dataset.manifest import check_files, read_manifest
-from worldmodel.dataset.shard import GAME, PLAIN_SCHEMA, TIME, Shard
+from worldmodel.dataset.games import check_games
+from worldmodel.dataset.manifest import NotADataset, check_files, read_manifest
+from worldmodel.dataset.shard import GAME, PLAIN_SCHEMA, STORED, TIME, Shard
 from worldmodel.dataset.sparse import SPARSE_SCHEMA
 from worldmodel.schema import LAYOUT
 
@@ -37,7 +38,9 @@ def open_dataset(path: str | Path, *, verify: bool = False) -> Dataset:
     Raises NotADataset, SchemaMismatch (both WrongUse).
     """
     dataset = Dataset(Path(path))
-    check_files(dataset.path, dataset.manifest, checksums=verify)
+    check_files(dataset.path, dataset.manifest, checksums=False)
+    if verify:
+        dataset.verify()
     return dataset
 
 
@@ -66,8 +69,15 @@ class Dataset:
         return self.manifest.content_hash
 
     def verify(self) -> None:
-        """Compare every file with its checksum. Raises NotADataset for the first that differs."""
+        """Compare every file with its checksum and every game with its hash. Raises NotADataset where they differ."""
         check_files(self.path, self.manifest, checksums=True)
+        for info in self.manifest.shards:
+            shard = self.shard(info.number)
+            columns = {column.name: shard.stored(column.name) for column in STORED if shard.has(column.name)}
+            try:
+                check_games(self.games, info.number, columns, shard.sparse_tables(self.path))
+            except ValueError as error:
+                raise NotADataset(f"{self.path}: {error}", "what was ingested", "ingest or unpack again") from None
 
     # ---- games -------------------------------------------------------------------------------------------------
 

@@ -99,10 +99,7 @@ class Writer:
     def _reopen(self, info: ShardInfo) -> None:
         shard = Shard(self.folder, info)
         columns = {name: shard.stored(name) for name in shard.names}
-        sparse = {}
-        for name, table in info.sparse.items():
-            with pa.OSFile(str(self.folder / table.file.name)) as source:
-                sparse[name] = [pa.ipc.open_file(source).read_all()]
+        sparse = {name: [table] for name, table in shard.sparse_tables(self.folder).items()}
         key = tuple(sorted(name for name in columns if name not in (GAME, TIME)))
         self._open[key] = _OpenShard(info.number, [columns], sparse, info.num_frames, info.num_games, is_written=True)
 
@@ -200,9 +197,8 @@ class Writer:
 def _encode(
     folder: Path, number: int, parts: list[Columns], sparse: dict[str, list[pa.Table]], num_games: int, is_open: bool
 ) -> ShardInfo:
-    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     tables = {name: pa.concat_tables(tables) for name, tables in sparse.items()}
-    return write_shard(folder, number, columns, tables, num_games=num_games, is_open=is_open)
+    return write_shard(folder, number, parts, tables, num_games=num_games, is_open=is_open)
 
 
 def _extended(table: pa.Table, rows: list[dict[str, Any]]) -> pa.Table:
@@ -228,9 +224,9 @@ def _write_table(folder: Path, kind: str, table: pa.Table) -> FileInfo:
     aside = f"{ASIDE}{os.getpid()}-{kind}.parquet"
     write_bytes(folder / aside, buffer.getvalue())
     info = file_info(folder, aside)
-    name = f"{kind}-{info.sha256[:8]}.parquet"
+    name = f"{kind}-{info.crc32}.parquet"
     (folder / aside).replace(folder / name)
-    return FileInfo(name, info.num_bytes, info.sha256)
+    return FileInfo(name, info.num_bytes, info.crc32)
 
 
 # ---- the folder --------------------------------------------------------------------------------------------------
