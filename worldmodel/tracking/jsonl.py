@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -96,6 +96,22 @@ def read(path: Path) -> Rows:
             )
         rows.append(row)
     return Rows(rows, torn)
+
+
+def cut_from(path: Path, is_too_late: Callable[[dict[str, Any]], bool]) -> int:
+    """Drop the first row that `is_too_late`, and every row after it; returns how many rows went. Raises WrongUse.
+
+    For a run that goes on from an earlier point: what it wrote after that point it will write again.
+    """
+    rows = read(path).rows
+    keep = next((index for index, row in enumerate(rows) if is_too_late(row)), len(rows))
+    if keep < len(rows):
+        with path.open("rb+") as file:
+            for _ in range(keep):
+                file.readline()
+            file.truncate(file.tell())
+            os.fsync(file.fileno())
+    return len(rows) - keep
 
 
 def _cut_torn_line(path: Path) -> int:

@@ -1,0 +1,227 @@
+"""What an experiment is: model, data, training, loss weights, disturbance. Every key does something.
+
+Owns: the keys of an experiment file, their defaults and limits. Must not: build anything from them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, create_model, model_validator
+
+import worldmodel
+from worldmodel.dynamics.objective import GROUPS
+from worldmodel.errors import WrongUse
+from worldmodel.models.base import ModelConfig, NaiveModel, architectures, config_type
+from worldmodel.runs import strict
+from worldmodel.runs.strict import Strict
+
+EXPERIMENTS = Path(worldmodel.__file__).parent / "experiments"
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+CARD_WEIGHTS = {
+    "continuous": 1.0,
+    "velocity": 0.5,
+    "dynamics": 0.5,
+    "binary": 0.5,
+    "action": 2.0,
+    "jumps": 0.5,
+    "l_cancel": 0.3,
+    "hurtbox": 0.3,
+    "ground": 0.3,
+    "last_attack": 0.3,
+    "state_age": 0.3,
+    "last_hit_by": 0.3,
+}
+"""Weights of the loss groups as the mission's run card has them; its system had no heads for the last two."""
+
+
+def _trainable_configs() -> tuple[type[ModelConfig], ...]:
+    """Config classes of all architectures but the naive ones, which have nothing to learn."""
+    modules = {arch: importlib.import_module(config_type(arch).__module__) for arch in architectures()}
+    return tuple(config_type(arch) for arch, module in modules.items() if not issubclass(module.Model, NaiveModel))
+
+
+if TYPE_CHECKING:
+    AnyModel = ModelConfig
+    LossWeights = Strict
+else:
+    AnyModel = Annotated[Union[_trainable_configs()], Field(discriminator="arch")]  # noqa: UP007
+    LossWeights = create_model(
+        "LossWeights",
+        __base__=Strict,
+        # A group of the schema without a weight here has no default, so every experiment must then give one.
+        **{group: (NonNegativeFloat, Field(CARD_WEIGHTS[group]) if group in CARD_WEIGHTS else ...) for group in GROUPS},
+    )
+
+
+class _Data(Strict):
+    """block_frames: frames of whole games held in memory at a time, at about 250 bytes each on top of the model."""
+
+    block_frames: PositiveInt = 6_000_000
+
+
+class WindowData(_Data):
+    """`context_len` frames are shown, the loss is on the one after them: the card's objective.
+
+    stride: frames from one window's target to the next's.
+    """
+
+    mode: Literal["window"] = "window"
+    context_len: PositiveInt = 10
+    stride: PositiveInt = 1
+
+    @property
+    def length(self) -> int:
+        """Tokens of a window."""
+        return self.context_len
+
+    @property
+    def loss_from(self) -> int:
+        """First token whose prediction counts."""
+        return self.context_len - 1
+
+    @property
+    def stride_frames(self) -> int:
+        """Frames from one window's start to the next's."""
+        return self.stride
+
+
+class SequenceData(_Data):
+    """`length` frames in a row, the loss on all after the first `burn_in`. No frame is a target twice in an epoch."""
+
+    mode: Literal["sequence"] = "sequence"
+    length: PositiveInt = 64
+    burn_in: NonNegativeInt = 8
+
+    @model_validator(mode="after")
+    def _something_is_scored(self) -> SequenceData:
+        if self.burn_in >= self.length:
+            raise ValueError(f"burn_in {self.burn_in} leaves nothing of length {self.length} to learn from")
+        return self
+
+    @property
+    def loss_from(self) -> int:
+        """First token whose prediction counts."""
+        return self.burn_in
+
+    @property
+    def stride_frames(self) -> int:
+        """Frames from one window's start to the next's."""
+        return self.length - self.burn_in
+
+
+class Training(Strict):
+    """How the weights move, and how often one looks.
+
+    epochs: in total, also when a run is resumed. warmup_fraction: share of all steps in which the learning rate rises.
+    log_every_steps: steps that one row of metrics is the mean of; log_every_s: how often rows are fetched from the
+    device, written and shown. val_every_fraction: of an epoch; val_windows: size of the fixed held-out sample, 0 for
+    no validation.
+    checkpoint_every_min: besides one at each epoch's end; keep_last: how many of those stay.
+    threads: of the CPU; null leaves the machine's choice (sums then depend on the machine in their last bits).
+    """
+
+    epochs: PositiveInt = 1
+    batch_size: PositiveInt = 64
+    lr: PositiveFloat = 5e-4
+    weight_decay: NonNegativeFloat = 1e-5
+    warmup_fraction: Share = 0.0
+    grad_clip: PositiveFloat = 1.0
+    seed: NonNegativeInt = 0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    compile: bool = False
+    threads: PositiveInt | None = None
+    log_every_steps: PositiveInt = 100
+    log_every_s: PositiveFloat = 10.0
+    val_every_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    val_windows: NonNegativeInt = 4096
+    checkpoint_every_min: PositiveFloat = 10.0
+    keep_last: PositiveInt = 2
+
+
+class ScheduledSampling(Strict):
+    """The card's disturbance of the context (see `disturbance`).
+
+    rate: share of samples; noise: standard deviation on scaled values; both reach their value after `anneal_epochs`
+    epochs and are 0 in the first. corrupt_frames: how many of the last context frames.
+    targets: "clean" (the card): differences to the true frame before; "corrective": to the disturbed one, so that the
+    model learns to come back.
+    """
+
+    rate: Share = 0.3
+    noise: NonNegativeFloat = 0.1
+    anneal_epochs: PositiveInt = 3
+    corrupt_frames: PositiveInt = 3
+    targets: Literal["clean", "corrective"] = "clean"
+
+
+class Experiment(Strict):
+    """An experiment file."""
+
+    model: AnyModel
+    data: Annotated[WindowData | SequenceData, Field(discriminator="mode")]
+    training: Training = Training()
+    loss_weights: LossWeights = LossWeights()
+    scheduled_sampling: ScheduledSampling | None = None
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weight of each loss group."""
+        return self.loss_weights.model_dump()
+
+    def with_epochs(self, epochs: int | None) -> Experiment:
+        """The same with another total of epochs. Raises WrongUse."""
+        if epochs is None:
+            return self
+        if epochs < 1:
+            raise WrongUse(f"{epochs} epochs", "at least 1", "epochs are totals: give the number the run shall end at")
+        return self.model_copy(update={"training": self.training.model_copy(update={"epochs": epochs})})
+
+
+def find_experiment(name: str | Path) -> Path:
+    """The file of an experiment: a path, or the name of one that comes with the package ("tiny").
+
+    The package's own path ("worldmodel/experiments/tiny.yaml") works from anywhere. Raises WrongUse.
+    """
+    path = Path(name)
+    if path.exists():
+        return path
+    shipped = {file.stem: file for file in sorted(EXPERIMENTS.glob("*.yaml"))}
+    by_path = path.suffix == ".yaml" and path.parent.as_posix() in ("worldmodel/experiments", "experiments")
+    if (by_path or path.name == str(name)) and path.name.removesuffix(".yaml") in shipped:
+        return shipped[path.name.removesuffix(".yaml")]
+    near = difflib.get_close_matches(path.name.removesuffix(".yaml"), shipped, 1)
+    raise WrongUse(
+        f"no experiment {str(name)!r}",
+        f"a YAML file, or one of {', '.join(shipped)}",
+        f"did you mean {near[0]!r}?" if near else "check the path",
+    )
+
+
+def load_experiment(path: Path, *, overrides: Sequence[str] = ()) -> Experiment:
+    """Read an experiment file. Raises ConfigError, one line with file, line and column."""
+    return strict.load(path, Experiment, overrides=overrides)
+
+
+def differences(old: Experiment, new: Experiment) -> dict[str, tuple[Any, Any]]:
+    """Dotted keys that differ: key -> (old, new)."""
+    before, after = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
+    return {
+        key: (before.get(key), after.get(key))
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key)
+    }
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {prefix: value}
+    return {
+        key: leaf for name, part in value.items() for key, leaf in _flat(part, f"{prefix}.{name}".lstrip(".")).items()
+    }

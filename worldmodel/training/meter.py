@@ -1,0 +1,137 @@
+"""Training's own numbers: sums that stay on the device, fetched once per log line, and what wall-clock time went to.
+
+Owns: which steps make a row of metrics, the clock of phases. Must not: write files.
+
+A row is the mean over a fixed number of steps, so its content depends on steps alone; only *when* rows are fetched and
+written goes by the clock. Times and speeds are in lines of their own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import psutil
+import torch
+from torch import Tensor
+
+from worldmodel.errors import WorldModelError
+
+CAPACITY = 256
+"""Complete rows that may wait on the device."""
+
+NEVER = 2.0**53
+"""Stands for "no step yet" among steps."""
+
+
+class NonFinite(WorldModelError):
+    """The loss or its gradient was not finite. The update was not made, and nothing was saved since."""
+
+
+class Meter:
+    """Sums of `names` over rows of `row_steps` steps. `unlogged`: the sums that an incomplete row had, on resume."""
+
+    def __init__(
+        self, names: Sequence[str], *, row_steps: int, step: int, device: torch.device, unlogged: Tensor | None = None
+    ) -> None:
+        self.names, self.row_steps, self.device = tuple(names), row_steps, device
+        self._step = step
+        self._first_row = step // row_steps
+        self._sums = torch.zeros(CAPACITY, len(self.names), dtype=torch.float64, device=device)
+        self._first_bad = torch.tensor(NEVER, dtype=torch.float64, device=device)
+        if unlogged is not None:
+            self._sums[0] = unlogged
+
+    def add(self, values: Tensor, bad: Tensor) -> None:
+        """One step's values (M,), and whether they are to be trusted (a bool). No synchronisation."""
+        self._sums[self._step // self.row_steps - self._first_row] += values
+        self._first_bad = torch.minimum(self._first_bad, torch.where(bad, float(self._step), NEVER))
+        self._step += 1
+
+    @property
+    def is_full(self) -> bool:
+        """Whether rows must be fetched before another step."""
+        return self._step // self.row_steps - self._first_row >= CAPACITY
+
+    @property
+    def unlogged(self) -> Tensor:
+        """Sums of the incomplete row (M,), for the checkpoint. Fetch complete rows first."""
+        return self._sums[0].clone()
+
+    def fetch(self, *, partial: bool = False) -> list[tuple[int, dict[str, float]]]:
+        """Complete rows not fetched yet, as (steps done at the row's end, means); with `partial` the begun one too.
+
+        The one synchronisation with the device. Raises NonFinite.
+        """
+        first_bad = float(self._first_bad)
+        if first_bad < NEVER:
+            raise NonFinite(f"loss or gradient not finite at step {int(first_bad)}; the update was left out")
+        done = self._step // self.row_steps - self._first_row
+        begun = self._step % self.row_steps
+        take = done + (1 if partial and begun else 0)
+        values = self._sums[:take].tolist()
+        rows = []
+        for index, sums in enumerate(values):
+            num_steps = self.row_steps if index < done else begun
+            end = (self._first_row + index) * self.row_steps + num_steps
+            rows.append((end, {name: value / num_steps for name, value in zip(self.names, sums, strict=True)}))
+        if done:
+            rest = self._sums[done].clone() if done < CAPACITY else torch.zeros_like(self._sums[0])
+            self._sums.zero_()
+            self._sums[0] = rest
+            self._first_row += done
+        return rows
+
+
+@dataclass(slots=True)
+class Pace:
+    """Where wall-clock time goes: phases of a step, since the last `read`.
+
+    On CUDA a phase is timed by events on the stream, because there the host runs ahead of the device.
+    """
+
+    device: torch.device
+    phases: tuple[str, ...] = ("data", "forward", "backward", "optimiser")
+    _spent_s: dict[str, float] = field(default_factory=dict)
+    _events: list[tuple[str, torch.cuda.Event]] = field(default_factory=list)
+    _last: float = field(default_factory=time.perf_counter)
+    _since: float = field(default_factory=time.perf_counter)
+
+    def lap(self, phase: str) -> None:
+        """What ran since the lap before was this phase. "" for time that is none of the phases."""
+        if self.device.type == "cuda":
+            event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+            event.record()
+            self._events.append((phase, event))
+            return
+        now = time.perf_counter()
+        self._spent_s[phase] = self._spent_s.get(phase, 0.0) + now - self._last
+        self._last = now
+
+    def read(self, num_steps: int, targets_per_step: int) -> dict[str, float]:
+        """Speed and shares since the last call. On CUDA only after a synchronisation, as `Meter.fetch` is one."""
+        if self._events:
+            torch.cuda.synchronize(self.device)
+            for (_, before), (phase, after) in zip(self._events, self._events[1:], strict=False):
+                self._spent_s[phase] = self._spent_s.get(phase, 0.0) + before.elapsed_time(after) / 1000
+            self._events = self._events[-1:]
+        now = time.perf_counter()
+        elapsed_s = now - self._since
+        phases_s = sum(self._spent_s.get(phase, 0.0) for phase in self.phases)
+        out = {
+            "examples_per_s": num_steps * targets_per_step / max(phases_s, 1e-9),
+            "step_ms": 1000 * phases_s / max(1, num_steps),
+            "elapsed_s": elapsed_s,
+        }
+        out |= {f"share_{phase}": self._spent_s.get(phase, 0.0) / max(phases_s, 1e-9) for phase in self.phases}
+        out["memory_gb"] = memory_gb(self.device)
+        self._spent_s, self._since = {}, now
+        return out
+
+
+def memory_gb(device: torch.device) -> float:
+    """Peak memory of the device, or the resident memory of this process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    return float(psutil.Process().memory_info().rss) / 1e9
