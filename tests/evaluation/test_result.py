@@ -182,9 +182,9 @@ def test_a_run_is_evaluated_and_its_report_says_what_the_json_says(in_memory: Si
 
 
 def test_what_is_shown_is_the_number_rounded(in_memory: SimpleNamespace) -> None:
-    assert report.number(0.7671, "share") == "76.7 %"
-    assert report.number(0.99987, "share") == "99.99 %"
-    assert report.number(1.0, "share") == "100.0 %"
+    assert report.number(0.7671, "share") == "76.7\N{NO-BREAK SPACE}%"
+    assert report.number(0.99987, "share") == "99.99\N{NO-BREAK SPACE}%"
+    assert report.number(1.0, "share") == "100.0\N{NO-BREAK SPACE}%"
     assert report.number(0.51234, "game units") == "0.512"
     assert report.number(12345.6, "game units") == "12,300"
     assert report.number(0.26, "game units") == "0.260"

@@ -65,7 +65,8 @@ def number(value: float | None, unit: str) -> str:
     if value is None:
         return "–"
     if unit == "share":
-        return f"{100 * value:.1f} %" if value < 0.9995 or value == 1 else f"{100 * value:.2f} %"
+        digits = 1 if value < 0.9995 or value == 1 else 2
+        return f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%"
     if value == 0:
         return "0"
     if abs(value) >= 1000:
@@ -87,7 +88,7 @@ def _cell(value: float | None, unit: str, *, keys: Mapping[str, str], classes: s
 
 
 def _name(model: str) -> str:
-    return model.replace("_", "-")
+    return model.replace("_", "\N{NON-BREAKING HYPHEN}")
 
 
 def _table(header: Sequence[str], rows: Sequence[str], classes: str = "") -> str:
