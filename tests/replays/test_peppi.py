@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from real_index import index
 
 from worldmodel.replays.parse import parse_replay
 from worldmodel.schema import LAYOUT, Event
@@ -111,32 +111,24 @@ def _compare_items(sparse: dict[str, Any], frames: Any, last: np.ndarray) -> Non
             assert got[column.name].tobytes() == _numpy(want)[rows].tobytes(), column.name
 
 
-def _index(pack: str) -> list[dict[str, str]]:
-    index = Path(__file__).parents[3] / "shared" / "replays" / f"{pack}.csv"
-    return list(csv.DictReader(index.open(encoding="utf-8"))) if index.exists() else []
-
-
 @pytest.mark.replays
 def test_core_equals_peppi(real_replays: Path) -> None:
     """All versions and modes: every two-player file that peppi can read."""
-    rows = [row for row in _index("core") if not row["error"] and row["n_players"] == "2"]
-    small = [row for row in rows if int(row["size"]) < 2_500_000 and row["name"] not in _PEPPI_IS_LENIENT]
+    rows = [row for row in index("core") if not row["error"] and row["n_players"] == "2"]
+    small = [row for row in rows if int(row["size"]) < 2_500_000]
     assert len(small) > 80
     for row in small:
         assert compare(real_replays / "core" / row["name"]) == int(row["n_unique"])
 
 
-_PEPPI_IS_LENIENT = ()
-
-
 @pytest.mark.replays
 def test_train_sample_equals_peppi(real_replays: Path) -> None:
-    for row in _index("train")[::25]:
+    for row in index("train")[::25]:
         assert compare(real_replays / "train" / row["name"]) == int(row["n_unique"])
 
 
 @pytest.mark.replays
 @pytest.mark.slow
 def test_all_of_train_equals_peppi(real_replays: Path) -> None:
-    for row in _index("train"):
+    for row in index("train"):
         assert compare(real_replays / "train" / row["name"]) == int(row["n_unique"])
