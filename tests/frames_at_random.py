@@ -33,7 +33,7 @@ def random_context(num_b: int, generator: torch.Generator, *, missing: bool) -> 
 def random_frames(
     num_b: int, num_t: int, *, seed: int = 0, dtype: torch.dtype = torch.float32, missing: bool = False
 ) -> tuple[State, Pads, Context]:
-    """States and pads (B,T,2,·). About half of all values change from row to row; the others follow their prior."""
+    """States and pads (B,T,2,·). About half of all values change, a few wildly; the rest follow their prior."""
     g = torch.Generator().manual_seed(seed)
     context = random_context(num_b, g, missing=missing)
     rules = Rules("residual")
@@ -54,16 +54,16 @@ def random_frames(
     rows = [mask(fresh())]
     for _ in range(num_t - 1):
         last, new = rows[-1], fresh()
-        still = rules.decode(last.numbers, torch.zeros_like(last.numbers), None)
-        following = State(
-            torch.where(torch.rand(new.numbers.shape, generator=g) < 0.5, new.numbers, still),
-            torch.where(torch.rand(new.categories.shape, generator=g) < 0.5, new.categories, last.categories),
-            torch.where(torch.rand(new.flags.shape, generator=g) < 0.5, new.flags, last.flags),
-        )
         # The character has no head: it never changes here.
-        fixed = torch.tensor([not codec.predicted for codec in CATEGORIES])
-        codes = torch.where(fixed, last.categories, following.categories)
-        rows.append(mask(State(following.numbers, codes, following.flags)))
+        may = torch.tensor([codec.predicted for codec in CATEGORIES])
+        chosen = (torch.rand(new.categories.shape, generator=g) < 0.5) & may
+        codes = torch.where(chosen, new.categories, last.categories)
+        prior = rules.decode(last, codes, torch.zeros_like(last.numbers), None)
+        near = rules.project(prior + torch.randn(prior.shape, generator=g) / rules.steps)
+        lot = torch.rand(prior.shape, generator=g)
+        numbers = torch.where(lot < 0.02, new.numbers, torch.where(lot < 0.5, near, prior))
+        flags = torch.where(torch.rand(new.flags.shape, generator=g) < 0.5, new.flags, last.flags)
+        rows.append(mask(State(numbers, codes, flags)))
     states = State(
         torch.stack([row.numbers for row in rows], 1).to(dtype),
         torch.stack([row.categories for row in rows], 1),

@@ -97,7 +97,7 @@ def test_a_closed_gate_is_exactly_the_prior() -> None:
     prediction = random_prediction(rules, (2, 3), 0, 10.0)
     closed = Prediction(prediction.numbers, torch.full_like(prediction.numbers, -1e-3), *_rest(prediction))
     after = advance(states, closed, context, rules)
-    still = rules.project(rules.still(states.numbers))
+    still = rules.project(rules.still(states, after.categories))
     assert torch.equal(after.numbers, rules.project(still + rules.moved(still)))
 
 

@@ -8,7 +8,17 @@ import pytest
 import torch
 from frames_at_random import NUM_N, random_frames
 
-from worldmodel.nn.codec import GATE_CLOSED, NUMBERS, PREDICTED, STAY_PROBABILITY, VOCABS, Embedder, Heads, Rules
+from worldmodel.nn.codec import (
+    CATEGORIES,
+    GATE_CLOSED,
+    NUMBERS,
+    PREDICTED,
+    STAY_PROBABILITY,
+    VOCABS,
+    Embedder,
+    Heads,
+    Rules,
+)
 from worldmodel.nn.frames import State, aligned
 from worldmodel.schema import LAYOUT
 
@@ -36,12 +46,19 @@ def test_priors_by_hand() -> None:
     outputs[..., place("velocity_x")] = 1.0 * rules.steps[place("velocity_x")]
     is_open = closed(rules)
     is_open[..., rules.gated.index(place("velocity_x"))] = True
-    after = rules.decode(before, outputs, is_open)[0, 0]
+    codes = torch.zeros(1, 2, len(CATEGORIES), dtype=torch.int64)
+    frame = State(before, codes, torch.zeros(1, 2, len(LAYOUT.flag_bits), dtype=torch.bool))
+    after = rules.decode(frame, codes, outputs, is_open)[0, 0]
     assert after[place("velocity_x")] == 2
     assert after[place("position_x")] == 15  # by the velocities after the step
     assert after[place("state_age")] == 5
     assert after[place("hitlag")] == 0  # not below
     assert after[place("stocks")] == 3
+    # Another action state for p1: its count starts afresh, and only its.
+    changed = codes.clone()
+    changed[0, 1, LAYOUT.category("action_state")] = 14
+    ages = rules.decode(frame, changed, outputs, is_open)[0, :, place("state_age")]
+    assert ages.tolist() == [5, 0]
 
 
 def test_projection_by_hand() -> None:
@@ -58,7 +75,8 @@ def test_decode_never_gives_a_non_finite_number(kind: str) -> None:
     rules = Rules(kind)
     for bad in (float("nan"), float("inf"), float("-inf")):
         is_open = torch.ones(1, 2, len(rules.gated), dtype=torch.bool)
-        assert rules.decode(zeros(), torch.full((1, 2, NUM_N), bad), is_open).isfinite().all()
+        states, _, _ = random_frames(1, 1)
+        assert rules.decode(states[:, 0], states.categories[:, 0], zeros() + bad, is_open).isfinite().all()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -136,6 +154,6 @@ def test_encode_is_the_inverse_of_decode(kind: str) -> None:
     rules = Rules(kind).double()
     states, pads, _ = random_frames(3, 30, dtype=torch.float64)
     previous, _, following = aligned(states, pads)
-    outputs, difference = rules.encode(previous.numbers, following.numbers)
-    back = rules.decode(previous.numbers, outputs, rules.pick_gated(difference) != 0)
+    outputs, difference = rules.encode(previous, following)
+    back = rules.decode(previous, following.categories, outputs, rules.pick_gated(difference) != 0)
     torch.testing.assert_close(back, following.numbers, rtol=0, atol=1e-12)

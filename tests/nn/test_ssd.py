@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from worldmodel.nn import ssd
-from worldmodel.nn.conv import causal_conv
+from worldmodel.nn.conv import causal_conv, plain
 
 H, P, N = 3, 4, 5
 
@@ -81,4 +81,5 @@ def test_causal_conv_is_the_librarys(taps: int) -> None:
     bias = torch.randn(3, dtype=torch.float64, requires_grad=True)
     expected = F.conv1d(padded.transpose(1, 2), weight.t()[:, None], bias, groups=3).transpose(1, 2)
     torch.testing.assert_close(causal_conv(padded, weight, bias), expected)
+    torch.testing.assert_close(plain(padded, weight, bias), expected)
     assert torch.autograd.gradcheck(causal_conv, (padded, weight, bias))

@@ -85,7 +85,7 @@ def number_losses(prediction: Prediction, previous: State, target: State, rules:
     Ours: cross-entropy of the gate, plus the Huber loss of the step where the target differs from the prior by more
     than the field's gate. The card's: squared error of the scaled target.
     """
-    wanted, difference = rules.encode(previous.numbers, target.numbers)
+    wanted, difference = rules.encode(previous, target)
     changed = difference.abs() > rules.gate
     counts = changed | ~rules.is_gated
     out = prediction.numbers

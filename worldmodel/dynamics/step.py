@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from worldmodel.nn.codec import CATEGORIES, PREDICTED, Prediction, Rules
+from worldmodel.nn.codec import PREDICTED, Prediction, Rules
 from worldmodel.nn.frames import Context, State, over_rows
 
 
@@ -28,26 +28,27 @@ def advance(
 ) -> State:
     """The next frame (B,...,2,·).
 
-    Numbers: velocities first, then the positions that they move; projected into bounds, integers rounded. Codes: the
-    likeliest, flags and gates: the likelier; or, with a temperature, drawn. Codes without a head (the character) and
-    whatever the replay lacks stay as they were: missing numbers and flags are 0.
+    In order: codes, whose change restarts counts; velocities; the positions that they move. Numbers are projected
+    into bounds, integers rounded. Codes are the likeliest, flags and gates the likelier, or, with a temperature, drawn.
+    Codes without a head (the character) and whatever the replay lacks stay as they were: missing numbers and flags
+    are 0.
     """
-    gates = prediction.gates
-    is_open = None if gates is None else _yes(gates, temperature, generator)
-    numbers = rules.decode(previous.numbers, prediction.numbers.to(previous.numbers.dtype), is_open)
-    has_number = over_rows(context.present_numbers.unsqueeze(1), numbers)
-    numbers = torch.where(has_number, numbers, torch.zeros_like(numbers))
-
     columns = list(previous.categories.unbind(-1))
     for index, logits in zip(PREDICTED, prediction.split_categories(), strict=True):
         code = _draw(logits, temperature, generator)
         has_code = over_rows(context.present_categories[:, index : index + 1], code)
         columns[index] = torch.where(has_code, code, columns[index])
-    assert len(columns) == len(CATEGORIES)
+    codes = torch.stack(columns, -1)
+
+    gates = prediction.gates
+    is_open = None if gates is None else _yes(gates, temperature, generator)
+    numbers = rules.decode(previous, codes, prediction.numbers.to(previous.numbers.dtype), is_open)
+    has_number = over_rows(context.present_numbers.unsqueeze(1), numbers)
+    numbers = torch.where(has_number, numbers, torch.zeros_like(numbers))
 
     flags = _yes(prediction.flags, temperature, generator)
     flags = flags & over_rows(context.present_flags.unsqueeze(1), flags)
-    return State(numbers, torch.stack(columns, -1), flags)
+    return State(numbers, codes, flags)
 
 
 def truth(previous: State, following: State, rules: Rules) -> Prediction:

@@ -20,5 +20,5 @@ class Config(ModelConfig):
 
 class Model(NaiveModel):
     def desired(self, previous: State) -> State:
-        numbers = self.rules.decode(previous.numbers, torch.zeros_like(previous.numbers), None)
+        numbers = self.rules.decode(previous, previous.categories, torch.zeros_like(previous.numbers), None)
         return State(numbers, previous.categories, previous.flags)

@@ -116,6 +116,9 @@ class Rules(nn.Module):
         constant("keep", _row([0.0 if zero else 1.0 for zero in from_zero]))
         constant("tick_up", _row([1.0 if p is Prior.TICK_UP else 0.0 for p in prior]))
         constant("tick_down", _row([p is Prior.TICK_DOWN for p in prior]))
+        restart = [codec.restart if mine else None for codec, mine in zip(NUMBERS, ours, strict=True)]
+        constant("restarts", _row([role is not None for role in restart]))
+        constant("restart_index", _row([LAYOUT.category(role) if role else 0 for role in restart]))
         constant("integrates", _row([bool(roles) for roles in moved_by]))
         constant("velocity_index", _row([(found + [0] * width)[:width] for found in moved_by]))
         constant(
@@ -138,6 +141,8 @@ class Rules(nn.Module):
     keep: Tensor
     tick_up: Tensor
     tick_down: Tensor
+    restarts: Tensor
+    restart_index: Tensor
     integrates: Tensor
     velocity_index: Tensor
     velocity_weight: Tensor
@@ -156,10 +161,13 @@ class Rules(nn.Module):
         inside = numbers.clamp(self.low, self.high)
         return torch.where(self.integer, inside.round(), inside)
 
-    def still(self, previous: Tensor) -> Tensor:
-        """The reference of each number before velocities are known (...,2,N)."""
-        down = (previous - 1).clamp(min=0)
-        return torch.where(self.tick_down, down, previous * self.keep + self.tick_up)
+    def still(self, previous: State, codes: Tensor) -> Tensor:
+        """The reference of each number before velocities are known (...,2,N). codes: categories after the step."""
+        numbers = previous.numbers
+        down = (numbers - 1).clamp(min=0)
+        ticked = torch.where(self.tick_down, down, numbers * self.keep + self.tick_up)
+        changed = (codes != previous.categories).index_select(-1, self.restart_index)
+        return torch.where(changed & self.restarts, torch.zeros_like(ticked), ticked)
 
     def moved(self, following: Tensor) -> Tensor:
         """What velocities *after* the step add to each position (...,2,N); 0 for all other numbers.
@@ -168,17 +176,17 @@ class Rules(nn.Module):
         """
         return (following[..., self.velocity_index] * self.velocity_weight).sum(-1)
 
-    def reference(self, previous: Tensor, following: Tensor) -> Tensor:
+    def reference(self, previous: State, following: State) -> Tensor:
         """What outputs of 0 mean (...,2,N). For "residual" heads this is the prior of the schema."""
-        return self.still(previous) + self.moved(following)
+        return self.still(previous, following.categories) + self.moved(following.numbers)
 
-    def decode(self, previous: Tensor, outputs: Tensor, is_open: Tensor | None) -> Tensor:
+    def decode(self, previous: State, codes: Tensor, outputs: Tensor, is_open: Tensor | None) -> Tensor:
         """Numbers of the next frame (...,2,N), projected. Velocities are decoded before the positions they move.
 
-        is_open: (...,2,NG) bool. A value that is no number falls back to the reference, so that a rollout cannot
-        carry it on; the loss sees it all the same.
+        codes: categories of the next frame, decoded already. is_open: (...,2,NG) bool. A value that is no number falls
+        back to the reference, so that a rollout cannot carry it on; the loss sees it all the same.
         """
-        still = self.still(previous)
+        still = self.still(previous, codes)
         step = outputs / self.steps
         step = torch.where(step.isnan(), torch.zeros_like(step), step)
         if is_open is not None:
@@ -186,9 +194,9 @@ class Rules(nn.Module):
         first = self.project(still + step)
         return torch.where(self.integrates, self.project(still + self.moved(first) + step), first)
 
-    def encode(self, previous: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(self, previous: State, following: State) -> tuple[Tensor, Tensor]:
         """Inverse of `decode`: the outputs (...,2,N) that lead to `following`, and the difference in units."""
-        difference = following - self.reference(previous, following)
+        difference = following.numbers - self.reference(previous, following)
         return difference * self.steps, difference
 
     def spread_gates(self, gates: Tensor) -> Tensor:
@@ -215,7 +223,7 @@ class Rules(nn.Module):
 
         It is as sure of itself as an untrained head: the size of its logits says nothing.
         """
-        outputs, difference = self.encode(previous.numbers, following.numbers)
+        outputs, difference = self.encode(previous, following)
         gates = torch.where(self.pick_gated(difference) != 0, -GATE_CLOSED, GATE_CLOSED).to(outputs.dtype)
         logits = [
             F.one_hot(following.categories[..., index], vocab).to(outputs.dtype) * stay_logit(vocab)

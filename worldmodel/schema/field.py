@@ -82,6 +82,7 @@ class Number:
     step_scale: about one over the size of a typical difference to the prior, so that heads see numbers near one.
     gate: differences up to `gate` in the field's unit count as "as the prior says". None: no gate, the head is a
     plain regression even in models with gated heads.
+    restart: role of the category whose change starts a count afresh: the prior is 0 in frames where it changes.
     velocity: for Prior.INTEGRATE, the roles of the velocities that are added to this position.
     bounds: values are projected into them, on entry to a model and in rollouts; statistics count the projections.
     integer: rolled-out values are rounded.
@@ -95,6 +96,7 @@ class Number:
     step_scale: float = 1.0
     prior: Prior = Prior.COPY
     gate: float | None = 0.0
+    restart: str | None = None
     velocity: tuple[str, ...] = ()
     bounds: tuple[float, float] = (-1e6, 1e6)
     integer: bool = False
