@@ -62,8 +62,7 @@ def _forth(name: str, values: Ints) -> bytes:
 
 
 def _zstd(level: int, data: bytes) -> bytes:
-    packed: bytes = pa.Codec("zstd", compression_level=level).compress(data, asbytes=True)
-    return packed
+    return bytes(pa.Codec("zstd", compression_level=level).compress(data, asbytes=True))
 
 
 # ---- steps -------------------------------------------------------------------------------------------------------

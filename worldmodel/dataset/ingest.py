@@ -148,12 +148,10 @@ def _start_worker(settings: Settings, records: frozenset[str]) -> None:
 
 def _fetch(source: Source) -> tuple[bytes, str] | _Seen:
     """Bytes and their hash."""
-    if source.problem:
-        return _Seen("", *source.problem)
     try:
         data = source.read()
-    except OSError as error:
-        return _Seen("", "unreadable", error.strerror or str(error))
+    except ParseError as error:
+        return _Seen("", error.reason, error.detail)
     return data, hashlib.sha256(data).hexdigest()
 
 

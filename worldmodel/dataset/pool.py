@@ -53,9 +53,9 @@ def in_order(
                 except BrokenExecutor:
                     pass
             pool.shutdown()
-            suspects: list[tuple[Item, Future[Result] | None]] = [(item, job), *waiting]
-            for suspect, unfinished in suspects:
-                yield suspect, _alone(function, suspect, unfinished, start, given)
+            for suspect, unfinished in [(item, job), *waiting]:
+                outcome = _alone(function, suspect, unfinished, start, given)
+                yield suspect, outcome
             waiting.clear()
             pool = _pool(workers, start, given)
     finally:
