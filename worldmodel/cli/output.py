@@ -16,12 +16,18 @@ from rich.table import Table
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of standard output.")]
 
 
+NO_TERMINAL_WIDTH = 200
+"""Columns of a table in a pipe or a file, where nothing is gained by folding it."""
+
+
 class Output:
     """Speaker of one verb."""
 
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
         self.console = Console(stderr=as_json, highlight=False, soft_wrap=True)
+        if not self.console.is_terminal:
+            self.console.width = NO_TERMINAL_WIDTH
 
     def say(self, text: str = "") -> None:
         """One line for people."""
@@ -32,8 +38,8 @@ class Output:
         cells = [[_cell(value) for value in row] for row in rows]
         table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
         for index, name in enumerate(header):
-            numeric = all(_is_numeric(row[index]) for row in cells) and bool(cells)
-            table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+            numeric = bool(cells) and all(_is_numeric(row[index]) or not row[index] for row in cells)
+            table.add_column(name, justify="right" if numeric else "left", no_wrap=index == 0, overflow="fold")
         for row in cells:
             table.add_row(*row)
         self.console.print(table)

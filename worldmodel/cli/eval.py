@@ -1,0 +1,69 @@
+"""`worldmodel eval`: an honest measurement of a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from worldmodel.cli.output import Json, Output
+
+
+def eval(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    data: Annotated[Path | None, typer.Option(help="Dataset (default: the one that the run was trained on).")] = None,
+    max_frames: Annotated[
+        int, typer.Option(min=0, help="Held-out frames to judge one step ahead, a seeded choice; 0 for all.")
+    ] = 200_000,
+    rollouts: Annotated[int, typer.Option(min=1, help="Start frames of closed-loop rollouts.")] = 1_000,
+    horizon: Annotated[int, typer.Option(min=1, help="Frames of a rollout.")] = 60,
+    seed: Annotated[int, typer.Option(help="Which frames, which starts, which resamples.")] = 0,
+    allow_train: Annotated[
+        bool, typer.Option("--allow-train", help="Judge on the training games instead; the result says so loudly.")
+    ] = False,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 (default: the best there is).")] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a run on held-out games, one step ahead and in the closed loop, beside naive baselines."""
+    from worldmodel.dataset.store import open_dataset
+    from worldmodel.evaluation.suite import REPORT_FILE, Settings, evaluate_run
+    from worldmodel.runs.folder import RunFolder
+    from worldmodel.training.config import load_experiment
+    from worldmodel.training.run import choose_device
+
+    output = Output(as_json)
+    folder = RunFolder.open(run)
+    experiment = load_experiment(folder.config)
+    dataset = open_dataset(data or json.loads(folder.provenance.read_text(encoding="utf-8"))["dataset"]["path"])
+    done = evaluate_run(
+        folder,
+        dataset,
+        Settings(
+            length=experiment.data.length,
+            burn_in=experiment.data.loss_from,
+            weights=experiment.weights,
+            max_frames=max_frames or None,
+            num_rollouts=rollouts,
+            horizon=horizon,
+            seed=seed,
+        ),
+        split="train" if allow_train else "val",
+        allow_train=allow_train,
+        device=choose_device(device),
+    )
+    _show(output, done.json)
+    output.say(f"report: {done.folder / REPORT_FILE}")
+    output.result({"report": str(done.folder / REPORT_FILE), **done.json})
+
+
+def _show(output: Output, result: dict[str, Any]) -> None:
+    for warning in result["warnings"]:
+        output.say(f"WARNING {warning}")
+    rows = [_row(line) for line in result["headlines"]]
+    output.table(("held-out games", "unit", "model", "95 % interval", "copy last", "ballistic", "verdict"), rows)
+
+
+def _row(line: dict[str, Any]) -> tuple[object, ...]:
+    return tuple(line.values())
