@@ -62,7 +62,9 @@ def _forth(name: str, values: Ints) -> bytes:
 
 
 def _zstd(level: int, data: bytes) -> bytes:
-    return bytes(pa.Codec("zstd", compression_level=level).compress(data, asbytes=True))
+    packed = pa.Codec("zstd", compression_level=level).compress(data, asbytes=True)
+    assert isinstance(packed, bytes)
+    return packed
 
 
 # ---- steps -------------------------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ class ColumnStats:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """`coverage`: per aspect, games by value ("character" counts both players). `problems`: a line each, none if sound."""
+    """`coverage`: per aspect, games by value ("character" counts both players). `problems`: none if sound."""
 
     num_games: int
     num_frames: int
@@ -161,7 +161,7 @@ class _Tally:
             sound = values if finite.all() else values[finite]
             self.minimum = min(self.minimum, float(sound.min()))
             self.maximum = max(self.maximum, float(sound.max()))
-            self.total += float(np.dot(sound.astype(np.float64), times[finite]))
+            self.total += float((sound * times[finite]).sum())  # not np.dot: small, and BLAS would wake its threads
         self.num_outside += int(counts[_outside(row, values)].sum())
         if isinstance(row.codec, Flags) and row.codec.true_when == "bit":
             self.ever_set |= int(np.bitwise_or.reduce(values.astype(np.uint64)))
