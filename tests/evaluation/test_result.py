@@ -152,6 +152,10 @@ def test_a_run_is_evaluated_and_its_report_says_what_the_json_says(in_memory: Si
     assert stored["data"]["held_out"] is True
     assert stored["warnings"] == []
     assert found.beats_baselines is False
+    summary = json.loads(json.dumps(found.summary, allow_nan=False))
+    assert [row["name"] for row in summary["headlines"]] == [row["name"] for row in stored["headlines"]]
+    assert set(summary["headlines"][0]["baselines"]) == {"copy_last", "ballistic"}
+    assert Path(summary["report"]).is_file()
 
     page = Page((run.report / suite.REPORT_FILE).read_text())
     assert page.open == [], "tags left open"

@@ -70,6 +70,29 @@ class Evaluation:
         """Whether every headline number beats every baseline with its whole interval."""
         return all(row["verdict"] == "beats" for row in self.json["headlines"])
 
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The headlines in a few lines, and where the rest is: for `--json` and for a table on a terminal."""
+        return {
+            "run": self.json["run"],
+            "weights_sha256": self.json["weights"]["sha256"],
+            "content_hash": self.json["data"]["content_hash"],
+            "split": self.json["data"]["split"],
+            "held_out": self.json["data"]["held_out"],
+            "num_games": self.json["data"]["num_games"],
+            "headlines": [
+                {key: row[key] for key in ("name", "unit", "better", "verdict")}
+                | {key: row["models"][result.MODEL][key] for key in ("value", "low", "high")}
+                | {"baselines": {name: e["value"] for name, e in row["models"].items() if name != result.MODEL}}
+                for row in self.json["headlines"]
+            ],
+            "beats_baselines": self.beats_baselines,
+            "warnings": self.json["warnings"],
+            "canaries": self.json["canaries"],
+            "result": str(self.folder / RESULT_FILE),
+            "report": str(self.folder / REPORT_FILE),
+        }
+
 
 def baselines() -> dict[str, WorldModel]:
     """The naive models, one of each file in `models/` that is one."""
