@@ -284,6 +284,8 @@ def test_what_is_no_replay_says_what_it_is() -> None:
     assert reason(b.envelope(b.table(b.NEW | {0x50: 0}))) == "bad_payload_sizes"
     assert reason(b.envelope(bytes([0x35, 12]) + b"\0" * 11)) == "bad_payload_sizes"
     assert reason(b.envelope(b.table({0x36: 320}))) == "bad_payload_sizes"
+    for code in (0x36, b.PRE, b.POST, b.START):
+        assert reason(b.plain(3, b.NEW | {code: 3})) == "bad_payload_sizes"
     assert reason(b.slp(b.NEW, end=b"")) == "no_frames"
     assert reason(b.slp(b.NEW, start=b"")) == "no_game_start"
     assert reason(b.slp(b.NEW | {0x36: 100})) == "bad_payload_sizes"

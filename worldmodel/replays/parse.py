@@ -23,7 +23,7 @@ from worldmodel.schema.field import StoreType, Wire
 from worldmodel.schema.layout import Column
 from worldmodel.schema.sparse import SPARSE_TABLES
 
-_FRAME_ID, _PORT, _IS_FOLLOWER = 0x1, 0x5, 0x6
+_FRAME_ID, _PORT, _IS_FOLLOWER = 0x1, 0x5, 0x6  # offsets in both players' events; four bytes, one, one
 _PER_PLAYER = (Event.PRE, Event.POST)
 
 Positions = NDArray[np.int64]
@@ -82,13 +82,15 @@ class _Frames:
     """Which rows of the stream count, and the players' events in them.
 
     kept: (T,) row of each frame id, in order of ids. num_rows: whole rows before rollbacks were resolved.
-    events: (T, size) bytes of each kept frame's event, by (event, index of the player); empty unless two play.
+    heads: (T, size) bytes of the first event of each kept row. events: those of the players' events, by (event, index
+    of the player); empty unless two play.
     """
 
     first_id: int
     kept: NDArray[np.int64]
     num_rows: int
     num_followers: int
+    heads: Octets
     events: dict[tuple[Event, int], Octets]
 
 
@@ -100,15 +102,17 @@ def _read_frames(stream: Stream, start: GameStart) -> _Frames:
         num_rows -= 1  # cut off before all players had their events: not a frame
     if not num_rows:
         raise ParseError("truncated" if stream.cut else "no_frames", "ends before the first whole frame")
-    ids = _gather(stream.data, stream.rows[:num_rows] + _FRAME_ID, 4).view(">i4")[:, 0].astype(np.int64)
+    heads = _gather(stream.data, stream.rows[:num_rows], stream.sizes[Event.FRAME_START.value] or _PORT)
+    ids = heads[:, _FRAME_ID:_PORT].view(">i4")[:, 0].astype(np.int64)
     kept = _last_copies(ids)
+    ids, heads = ids[kept], heads[kept]
     num_followers, events = 0, _regular_events(stream, kept, ports) if is_duel else None
     if events is None:
         num_followers, by_port = _events_by_port(stream, ports)
-        events = {key: _pick(stream, key, at[kept], ids[kept], ports) for key, at in by_port.items() if is_duel}
+        events = {key: _pick(stream, key, at[kept], ids, ports) for key, at in by_port.items() if is_duel}
     for (event, _), octets in events.items():
-        _check_ids(octets, ids[kept], event)
-    return _Frames(int(ids[kept[0]]), kept, num_rows, num_followers, events)
+        _check_ids(octets, ids, event)
+    return _Frames(int(ids[0]), kept, num_rows, num_followers, heads, events)
 
 
 def _is_whole(stream: Stream, row: int, ports: list[int]) -> bool:
@@ -129,18 +133,19 @@ def _regular_events(
 
     Almost every game of two is so. Two copies of bytes then do for all events. None if it is not.
     """
+    rows, shape_of_row = stream.rows[kept], stream.shape_of_row[kept]
+    shapes = np.flatnonzero(np.bincount(shape_of_row)).tolist()
     out: dict[tuple[Event, int], Octets] = {}
     for event in _PER_PLAYER:
         size = stream.sizes[event.value]
         block = range(0, len(ports) * size, size)
         first_of_shape = np.zeros(len(stream.shapes), dtype=np.int64)
-        for index in np.unique(stream.shape_of_row[kept]).tolist():
+        for index in shapes:
             offsets = [offset for offset, code in stream.shapes[index] if code == event.value]
             if not offsets or offsets != [offsets[0] + step for step in block]:
                 return None
             first_of_shape[index] = offsets[0]
-        at = stream.rows[kept] + first_of_shape[stream.shape_of_row[kept]]
-        octets = _gather(stream.data, at, len(ports) * size)
+        octets = _gather(stream.data, rows + first_of_shape[shape_of_row], len(ports) * size)
         for player, (port, begin) in enumerate(zip(ports, block, strict=True)):
             mine = octets[:, begin : begin + size]
             if (mine[:, _PORT] != port).any() or mine[:, _IS_FOLLOWER].any():
@@ -178,7 +183,7 @@ def _pick(stream: Stream, key: tuple[Event, int], at: Positions, ids: NDArray[np
 
 
 def _check_ids(octets: Octets, ids: NDArray[np.int64], event: Event) -> None:
-    found = octets[:, _FRAME_ID : _FRAME_ID + 4].view("u4")[:, 0]  # both big-endian: equal bits are equal ids
+    found = octets[:, _FRAME_ID:_PORT].view("u4")[:, 0]  # both big-endian: equal bits are equal ids
     if (wrong := np.flatnonzero(found != ids.astype(">i4").view("u4"))).size:
         other = int(found[wrong[:1]].view(">i4")[0])
         raise ParseError(
@@ -242,10 +247,9 @@ def _plan(sizes: tuple[int, ...]) -> tuple[tuple[Column, Wire], ...]:
 
 def _read_columns(stream: Stream, frames: _Frames) -> dict[str, Array]:
     out: dict[str, Array] = {}
-    heads = _gather(stream.data, stream.rows[frames.kept], stream.sizes[Event.FRAME_START.value] or 1)
     for column, wire in _plan(tuple(stream.sizes)):
         player = PLAYERS.index(column.player) if column.player else 0
-        octets = frames.events.get((wire.event, player), heads)
+        octets = frames.events.get((wire.event, player), frames.heads)
         out[column.name] = _native(octets, wire, column.field.dtype)
     return out
 

@@ -25,8 +25,11 @@ METADATA_KEY = b"U\x08metadata"
 PAYLOAD_SIZES, GAME_START, GAME_END = 0x35, 0x36, 0x39
 _PRE, _FRAME_START = Event.PRE.value, Event.FRAME_START.value
 
+_LEAST_SIZES = {GAME_START: 5, _PRE: 7, Event.POST.value: 7, _FRAME_START: 5}
+"""Bytes that say whose an event is, with the command byte. Frame Start may be missing altogether."""
+
 _ONE_BYTE = [bytes([code]) for code in range(256)]
-_FIRST_GALLOP, _LONGEST_GALLOP = 8, 1024
+_FIRST_GALLOP, _LONGEST_GALLOP = 64, 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +69,12 @@ class Stream:
         offsets = [[offset for offset, other in shape if other == code] for shape in self.shapes]
         flat = np.array([offset for group in offsets for offset in group], dtype=np.int64)
         counts = np.array([len(group) for group in offsets], dtype=np.int64)
-        firsts = np.cumsum(counts) - counts
-        count_of_row = counts[self.shape_of_row]
-        row = np.repeat(np.arange(len(self.rows)), count_of_row)
-        within = np.arange(len(row)) - np.repeat(np.cumsum(count_of_row) - count_of_row, count_of_row)
-        return self.rows[row] + flat[firsts[self.shape_of_row][row] + within], row
+        having = np.flatnonzero(counts[self.shape_of_row])
+        shape, count = self.shape_of_row[having], counts[self.shape_of_row[having]]
+        row = np.repeat(having, count)
+        before = np.cumsum(count) - count  # events in earlier rows
+        slot = np.arange(len(row)) + np.repeat((np.cumsum(counts) - counts)[shape] - before, count)
+        return self.rows[row] + flat[slot], row
 
 
 def open_envelope(data: bytes) -> Envelope:
@@ -113,9 +117,9 @@ def read_sizes(data: bytes, start: int, end: int) -> tuple[list[int], int]:
         if size == 0:
             raise ParseError("bad_payload_sizes", f"event 0x{data[at]:02x} with a payload of 0 bytes")
         sizes[data[at]] = size + 1
-    for code in (GAME_START, _PRE, Event.POST.value):
-        if not sizes[code]:
-            raise ParseError("bad_payload_sizes", f"no size for event 0x{code:02x}")
+    for code, least in _LEAST_SIZES.items():
+        if sizes[code] < least and (sizes[code] or code != _FRAME_START):
+            raise ParseError("bad_payload_sizes", f"event 0x{code:02x} of {sizes[code]} bytes")
     return sizes, after
 
 
