@@ -322,3 +322,11 @@ def test_curves_have_the_horizon_and_intervals_hold_the_value(in_memory: SimpleN
         assert (low <= values + 1e-12).all()
         assert (values <= high + 1e-12).all()
     assert [row["frames"] for row in loop["coherence"]] == [5, 10, 20]
+
+
+def test_a_short_horizon_has_no_number_for_a_longer_one(in_memory: SimpleNamespace, tmp_path: Path) -> None:
+    settings = Settings(length=8, burn_in=3, weights=SETTINGS.weights, num_rollouts=7, horizon=6)
+    found = suite.evaluate_run(make_run(tmp_path, tiny()), memory_dataset(), settings, quiet=True).json
+    names = [row["name"] for row in found["headlines"]]
+    assert [name for name in names if name.startswith("RC")] == ["RC 5"]
+    assert "pos_distance@6" in names

@@ -150,7 +150,9 @@ def rollouts(found: ClosedLoop, games: Games, *, seed: int) -> Json:
         "horizon_frames": found.horizon,
         "models": {name: curve(bootstrap.estimate(flat(name), seed=seed)) for name in found.models},
         "differences": {name: curve(bootstrap.difference(flat(MODEL), flat(name), seed=seed)) for name in baselines},
-        "coherence": [_coherence(found, used, baselines, frames, seed) for frames in COHERENCE_FRAMES],
+        "coherence": [
+            _coherence(found, used, baselines, frames, seed) for frames in COHERENCE_FRAMES if frames <= found.horizon
+        ],
         "impossible": {name: _impossible(found, name) for name in found.models},
         "examples": _examples(found, games),
     }
