@@ -13,6 +13,7 @@ from frames_at_random import random_frames
 from torch.utils._pytree import tree_leaves, tree_map
 
 from worldmodel.dynamics.objective import GROUPS, loss
+from worldmodel.dynamics.rollout import advance_model
 from worldmodel.models.base import NaiveModel, WorldModel, architectures, load_model, make_model, save_weights
 from worldmodel.nn.codec import Prediction
 from worldmodel.nn.frames import Pads, State, aligned
@@ -207,3 +208,42 @@ def test_loss_falls(arch: str, kind: str) -> None:
         optimizer.step()
         values.append(float(total.detach()))
     assert values[-1] < 0.92 * values[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("arch", "kind"), [(arch, kind) for arch, kind in LEARNING if kind == "residual"])
+def test_one_graph(arch: str, kind: str) -> None:
+    """Forward, loss and a step of the closed loop trace whole: no data-dependent Python, no value read back."""
+    model = build(arch, kind, double=False)
+    states, pads, context = random_frames(2, 8)
+    previous, now, target = aligned(states, pads)
+
+    def total(previous: State, now: Pads, target: State) -> torch.Tensor:
+        prediction = model(previous, now, context, loss_from=2)
+        return loss(prediction, previous, target, context, model.rules, WEIGHTS, loss_from=2)[0]
+
+    compiled = torch.compile(total, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(previous, now, target), total(previous, now, target))
+    step = torch.compile(advance_model, backend="eager", fullgraph=True)
+    carried = model.init_state(2)
+    for _ in range(2):
+        frame, carried = step(model, carried, states[:, 0], pads[:, 1], context)
+    assert frame.numbers.isfinite().all()
+
+
+@pytest.mark.parametrize(("arch", "kind"), LEARNING)
+def test_low_precision_only_rounds(arch: str, kind: str) -> None:
+    """Under bfloat16 autocast the loss is taken in float32 and stays near."""
+    model = build(arch, kind, double=False)
+    states, pads, context = random_frames(4, 12, missing=True)
+    previous, now, target = aligned(states, pads)
+
+    def total() -> torch.Tensor:
+        return loss(model(previous, now, context), previous, target, context, model.rules, WEIGHTS)[0]
+
+    exact = total()
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = total()
+    assert rounded.dtype == torch.float32
+    rounded.backward()
+    torch.testing.assert_close(rounded, exact, rtol=2e-2, atol=0)

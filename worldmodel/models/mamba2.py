@@ -118,7 +118,8 @@ class Block(nn.Module):
 
     def _finish(self, y: Tensor, x: Tensor, z: Tensor) -> Tensor:
         y = (y + x * self.D[:, None]).flatten(-2)
-        out: Tensor = self.out_proj(self.norm(y * F.silu(z)))
+        gated = (y * F.silu(z)).to(self.norm.weight.dtype)
+        out: Tensor = self.out_proj(self.norm(gated))
         return out
 
 
@@ -136,13 +137,15 @@ class Mamba2(Trunk):
             block.out_proj.weight.data.mul_(config.n_layers**-0.5)  # type: ignore[union-attr,operator]
 
     def forward(self, tokens: Tensor) -> Tensor:
+        # The stream stays in the weights' precision under autocast; only the maps inside the blocks round.
+        tokens = tokens.to(self.last_norm.weight.dtype)
         for norm, block in zip(self.norms, self.blocks, strict=True):
             tokens = tokens + block(norm(tokens))[0]
         out: Tensor = self.last_norm(tokens)
         return out
 
     def scan(self, tokens: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
-        after = []
+        tokens, after = tokens.to(self.last_norm.weight.dtype), []
         for norm, block, before in zip(self.norms, self.blocks, state, strict=True):
             mixed, new = block(norm(tokens), before, last_state=True)
             tokens = tokens + mixed
@@ -150,7 +153,7 @@ class Mamba2(Trunk):
         return self.last_norm(tokens), tuple(after)
 
     def step(self, token: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
-        after = []
+        token, after = token.to(self.last_norm.weight.dtype), []
         for norm, block, before in zip(self.norms, self.blocks, state, strict=True):
             mixed, new = block.step(norm(token), before)  # type: ignore[operator]
             token = token + mixed
