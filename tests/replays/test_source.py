@@ -112,7 +112,9 @@ def test_an_archive_by_another_name_is_known_by_its_bytes(tmp_path: Path) -> Non
     assert sorted(_found(tmp_path).values()) == sorted(list(GAMES.values()) * len(PACKERS))
 
 
-@pytest.mark.parametrize(("inner", "outer"), list(itertools.product([".zip", ".7z", ".tar.gz"], [".zip", ".7z", ".tar.xz"])))
+@pytest.mark.parametrize(
+    ("inner", "outer"), list(itertools.product([".zip", ".7z", ".tar.gz"], [".zip", ".7z", ".tar.xz"]))
+)
 def test_archives_in_archives(tmp_path: Path, inner: str, outer: str) -> None:
     nested = {f"in{inner}": PACKERS[inner](GAMES), "z.slp": GAMES["day/1.slp"]}
     (tmp_path / f"out{outer}").write_bytes(PACKERS[outer](nested))
@@ -175,6 +177,17 @@ def test_other_files_are_ignored_unless_asked_for(tmp_path: Path) -> None:
     ]
     assert ignored == ["readme.md"]
     assert _found(tmp_path / "readme.md") == {"readme.md": b"x"}
+
+
+@pytest.mark.parametrize("suffix", PACKERS)
+def test_a_member_that_is_no_replay_is_not_read_whole(tmp_path: Path, suffix: str) -> None:
+    page = {"page.slp": b"<html>" + b" " * 100_000, "empty.slp": b"", "ok.slp": GAMES["day/0.slp"]}
+    (tmp_path / f"x{suffix}").write_bytes(PACKERS[suffix](page))
+    items = {item.name.split("/")[1]: item for item in iter_sources([tmp_path])}
+    assert items["page.slp"].problem == ("not_slippi", "begins with b'<html>      '")
+    assert items["ok.slp"].data == GAMES["day/0.slp"]
+    if "empty.slp" in items:
+        assert items["empty.slp"].problem == ("not_slippi", "empty file")
 
 
 @pytest.mark.parametrize("suffix", PACKERS)

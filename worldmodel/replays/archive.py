@@ -22,7 +22,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any, Protocol, cast
 
-from worldmodel.replays.wire import ENVELOPE
+from worldmodel.replays.replay import ParseError
+from worldmodel.replays.wire import ENVELOPE, open_envelope
 
 REPLAY_SUFFIXES = (".slp", ".zlp")
 ARCHIVE_SUFFIXES = (".gz", ".bz2", ".xz", ".tar", ".tgz", ".tbz2", ".txz", ".zip", ".7z")
@@ -137,6 +138,11 @@ def _read_up_to(stream: Readable, size: int) -> bytes:
 
 
 def _whole(name: str, head: bytes, stream: Readable) -> Member:
+    """A replay's bytes; of what only has its name, no more than the head is read to say what it is."""
+    try:
+        open_envelope(head)
+    except ParseError as error:
+        return Member(name, problem=(error.reason, error.detail))
     try:
         data = head + _read_up_to(stream, MAX_REPLAY_BYTES + 1 - len(head))
     except _BROKEN as error:
@@ -307,9 +313,11 @@ class _SevenZipMember:
     def write(self, part: bytes | bytearray) -> int:
         if self.num_bytes == 0:
             head = bytes(part[:HEAD_BYTES])
-            self.limit = MAX_NESTED_BYTES if is_archive(head, self.filename) else MAX_REPLAY_BYTES + 1
-            if not (head.startswith(ENVELOPE) or is_archive(head, self.filename) or _is_replay(self.filename)):
-                self.limit = HEAD_BYTES
+            self.limit = HEAD_BYTES
+            if is_archive(head, self.filename):
+                self.limit = MAX_NESTED_BYTES
+            elif head.startswith(ENVELOPE):
+                self.limit = MAX_REPLAY_BYTES + 1
         if self.num_bytes < self.limit:
             self.file.write(part[: self.limit - self.num_bytes])
         self.num_bytes += len(part)
