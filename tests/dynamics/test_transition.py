@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from frames_at_random import random_frames
@@ -89,6 +91,18 @@ def test_whatever_is_said_the_frame_is_possible(kind: str, temperature: float | 
         carried = ~context.present_categories[:, place] | torch.tensor(not codec.predicted)
         assert torch.equal(codes[carried], states.categories[..., place][carried])
     assert not after.flags[~context.present_flags[:, None, None].expand(after.flags.shape)].any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_said_of_missing_numbers_changes_nothing(kind: str) -> None:
+    """In a replay without velocities no velocity moves a body, whatever its head says."""
+    rules = Rules(kind)
+    states, _, context = random_frames(3, 4, missing=True)
+    one = random_prediction(rules, (3, 4), 1, 10.0)
+    other = random_prediction(rules, (3, 4), 2, 10.0)
+    mixed = replace(one, numbers=torch.where(context.present_numbers[:, None, None], one.numbers, other.numbers))
+    assert not torch.equal(mixed.numbers, one.numbers)
+    assert_frames_equal(advance(states, mixed, context, rules), advance(states, one, context, rules), 0.0)
 
 
 def test_a_closed_gate_is_exactly_the_prior() -> None:

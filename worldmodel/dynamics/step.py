@@ -42,9 +42,11 @@ def advance(
 
     gates = prediction.gates
     is_open = None if gates is None else _yes(gates, temperature, generator)
-    numbers = rules.decode(previous, codes, prediction.numbers.to(previous.numbers.dtype), is_open)
-    has_number = over_rows(context.present_numbers.unsqueeze(1), numbers)
-    numbers = torch.where(has_number, numbers, torch.zeros_like(numbers))
+    nothing = torch.zeros_like(previous.numbers)
+    has_number = over_rows(context.present_numbers.unsqueeze(1), nothing)
+    # Nothing may be said of missing numbers, before decoding too: a missing velocity must not move a body.
+    outputs = torch.where(has_number, prediction.numbers.to(nothing.dtype), nothing)
+    numbers = torch.where(has_number, rules.decode(previous, codes, outputs, is_open), nothing)
 
     flags = _yes(prediction.flags, temperature, generator)
     flags = flags & over_rows(context.present_flags.unsqueeze(1), flags)

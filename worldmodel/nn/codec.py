@@ -128,8 +128,7 @@ class Rules(nn.Module):
         constant("gated_index", torch.tensor(gated, dtype=torch.int64))
         constant("is_gated", _row([index in gated for index in range(len(NUMBERS))]))
         constant("gate", _row([codec.gate or 0.0 for codec in NUMBERS]))
-        constant("squared", _row([not mine for mine in ours]))
-        """Numbers whose error is squared (the card's), not Huber (ours)."""
+        constant("squared", _row([not mine for mine in ours]))  # the card's error is squared, ours is Huber's
         constant("predicted_index", _row(PREDICTED))
         constant("group_EG", _row([[row.loss == group for group in LAYOUT.loss_groups] for row in ELEMENTS]))
 
