@@ -5,8 +5,9 @@ Owns: the lockstep loop, who plays whom where, and which row is the last. Must n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 
@@ -22,10 +23,10 @@ from worldmodel.melee.stages import LEGAL_STAGES
 from worldmodel.replays.synth.players import Mind, decide, wake
 from worldmodel.replays.synth.profiles import NUM_PROFILES, PROFILES
 from worldmodel.replays.synth.sim import step
-from worldmodel.replays.synth.state import RECORDED, Array, Pads, State, random_bits, start
+from worldmodel.replays.synth.state import RECORDED, Array, Pads, State, join, random_bits, start, take
 from worldmodel.schema.layout import PLAYERS
 
-_SEGMENT_FRAMES = 256
+_SEGMENT_FRAMES = 128
 _STAGE_SALT, _ROW_SALT = np.uint64(0x57A6E), np.uint64(0x5EED)
 
 
@@ -77,39 +78,48 @@ def opening(seed: int, games: Array, rules: Rules) -> tuple[State, Mind]:
     return start(stages, profiles, stocks=rules.stocks), wake(seed, games)
 
 
-def play(seed: int, games: Sequence[int], rules: Rules) -> list[Game]:
-    """Play these games side by side, each to its end."""
-    numbers = np.asarray(games, dtype=np.int64)
-    state, mind = opening(seed, numbers, rules)
-    index = np.arange(len(numbers))
-    pieces: list[list[dict[str, Array]]] = [[] for _ in numbers]
-    first = state
-    done = np.zeros(len(numbers), dtype=bool)
-    won = np.zeros(len(numbers), dtype=bool)
-    rows = 0
-    while len(index):
+def play(seed: int, games: Iterable[int], rules: Rules, *, num_lanes: int = 256) -> Iterator[tuple[int, Game]]:
+    """Play these games, `num_lanes` side by side, each to its end; as (number, game) in order of ending.
+
+    A lane whose game is over takes up the next one, so that long games do not keep the others waiting.
+    """
+    waiting = iter(games)
+    lanes = list(islice(waiting, num_lanes))
+    if not lanes:
+        return
+    state, mind = opening(seed, np.array(lanes), rules)
+    pieces: dict[int, list[dict[str, Array]]] = {number: [] for number in lanes}
+    while lanes:
+        begun = state.num_rows
         segment: list[tuple[State, Pads]] = []
-        for _ in range(min(_SEGMENT_FRAMES, rules.max_frames - rows)):
+        for _ in range(_SEGMENT_FRAMES):
             pads, mind = decide(state, mind)
             state = step(state, pads)
             segment.append((state, pads))
-        rows += len(segment)
         block = _stack(segment)
         lost = (block["stocks"] == 0).any(axis=-1)  # (T, G)
-        for column, game in enumerate(index):
-            over = bool(lost[:, column].any())
-            end = int(lost[:, column].argmax()) + 1 if over else len(segment)
-            pieces[game].append({name: values[:end, column].copy() for name, values in block.items()})
-            won[game] = over
-            done[game] = over or rows >= rules.max_frames
-        keep = np.flatnonzero(~done[index])
-        if len(keep) < len(index):
-            index, state, mind = index[keep], state.take(keep), mind.take(keep)
-    out = []
-    for game, parts in enumerate(pieces):
-        whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        out.append(_finish(whole, seed, int(numbers[game]), first, game, rules, won=bool(won[game])))
-    return out
+        going = []
+        for lane, number in enumerate(lanes):
+            won = bool(lost[:, lane].any())
+            end = int(lost[:, lane].argmax()) + 1 if won else _SEGMENT_FRAMES
+            left = rules.max_frames - int(begun[lane])
+            over, won, end = won or end >= left, won and end <= left, min(end, left)
+            pieces[number].append({name: values[:end, lane].copy() for name, values in block.items()})
+            if over:
+                parts = pieces.pop(number)
+                whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+                yield number, _finish(whole, seed, number, state, lane, rules, won=won)
+            else:
+                going.append(lane)
+        if len(going) == len(lanes):
+            continue
+        fresh = list(islice(waiting, num_lanes - len(going)))
+        lanes = [lanes[lane] for lane in going] + fresh
+        state, mind = take(state, np.array(going, dtype=np.int64)), take(mind, np.array(going, dtype=np.int64))
+        if fresh:
+            new_state, new_mind = opening(seed, np.array(fresh), rules)
+            state, mind = join(state, new_state), join(mind, new_mind)
+        pieces |= {number: [] for number in fresh}
 
 
 _PAD_FIELDS = Pads.__slots__
@@ -122,7 +132,7 @@ def _stack(segment: list[tuple[State, Pads]]) -> dict[str, Array]:
 
 
 def _finish(
-    whole: dict[str, Array], seed: int, number: int, first: State, row: int, rules: Rules, *, won: bool
+    whole: dict[str, Array], seed: int, number: int, state: State, lane: int, rules: Rules, *, won: bool
 ) -> Game:
     num_rows = len(whole["x"])
     columns: dict[str, Array] = {}
@@ -139,8 +149,8 @@ def _finish(
     minutes = 6 * number
     return Game(
         columns=columns,
-        stage=int(first.stage[row]),
-        characters=(PROFILES[first.profile[row, 0]].external, PROFILES[first.profile[row, 1]].external),
+        stage=int(state.stage[lane]),
+        characters=(PROFILES[state.profile[lane, 0]].external, PROFILES[state.profile[lane, 1]].external),
         stocks=rules.stocks,
         by_stocks=won,
         seed=int(key >> np.uint64(32)),

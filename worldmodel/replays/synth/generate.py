@@ -1,7 +1,7 @@
 """Synthetic replays by the thousand, and the question "what if the pads had been different".
 
 Owns: numbering of games, batches, the folder that a set is written to. Game i of a seed is the same bytes whatever the
-number of games, the batch or the worker. Must not: know physics or bytes.
+number of games, the lanes or the worker. Must not: know physics or bytes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
@@ -27,7 +27,8 @@ from worldmodel.schema.field import Version
 GENERATOR_VERSION = 1
 """Raised whenever the same seed gives other bytes. 1 (2026-11): first."""
 
-BATCH_GAMES = 64
+JOB_GAMES = 512
+"""Games that a worker process takes at a time."""
 MARKER = "synth.json"
 """File in the folder of a set: what it was generated with."""
 
@@ -42,10 +43,13 @@ def generate(
 ) -> Iterator[tuple[str, bytes]]:
     """Games first .. first + num_games - 1 of a seed, in order, as (file name, bytes)."""
     rules = rules or Rules()
-    for at in range(first, first + num_games, BATCH_GAMES):
-        numbers = range(at, min(at + BATCH_GAMES, first + num_games))
-        for number, game in zip(numbers, play(seed, numbers, rules), strict=True):
-            yield game_name(seed, number), write_slp(game, version=version)
+    due = first
+    early: dict[int, bytes] = {}
+    for number, game in play(seed, range(first, first + num_games), rules):
+        early[number] = write_slp(game, version=version)
+        while due in early:
+            yield game_name(seed, due), early.pop(due)
+            due += 1
 
 
 def state_at(seed: int, number: int, row: int, *, rules: Rules | None = None) -> State:
@@ -80,32 +84,36 @@ def write_games(
     """Write games 0 .. num_games - 1 of a seed into a folder; returns how many were not there before.
 
     A file is there whole or not at all, so a set that was interrupted goes on where it stopped. Raises WrongUse for a
-    folder that holds something else. `progress` is called with the number of games of each finished batch.
+    folder that holds something else. `progress` is called with how many games are there that were not counted before.
     """
     rules = rules or Rules()
     _claim(out, seed, rules)
     missing = [n for n in range(num_games) if not (out / game_name(seed, n)).exists()]
     if progress and num_games > len(missing):
         progress(num_games - len(missing))
-    batches = [missing[k : k + BATCH_GAMES] for k in range(0, len(missing), BATCH_GAMES)]
     if workers <= 1:
-        for batch in batches:
-            _write_batch(out, seed, batch, rules)
+        for _ in _write(out, seed, missing, rules):
             if progress:
-                progress(len(batch))
+                progress(1)
         return len(missing)
+    jobs = [missing[k : k + JOB_GAMES] for k in range(0, len(missing), JOB_GAMES)]
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(_write_batch, out, seed, batch, rules) for batch in batches]
-        for batch, future in zip(batches, futures, strict=True):
-            future.result()
+        for future in as_completed([pool.submit(_write_all, out, seed, job, rules) for job in jobs]):
             if progress:
-                progress(len(batch))
+                progress(future.result())
+            else:
+                future.result()
     return len(missing)
 
 
-def _write_batch(out: Path, seed: int, numbers: list[int], rules: Rules) -> None:
-    for number, game in zip(numbers, play(seed, numbers, rules), strict=True):
+def _write(out: Path, seed: int, numbers: list[int], rules: Rules) -> Iterator[int]:
+    for number, game in play(seed, numbers, rules):
         _write_aside(out / game_name(seed, number), write_slp(game))
+        yield number
+
+
+def _write_all(out: Path, seed: int, numbers: list[int], rules: Rules) -> int:
+    return sum(1 for _ in _write(out, seed, numbers, rules))
 
 
 def _claim(out: Path, seed: int, rules: Rules) -> None:

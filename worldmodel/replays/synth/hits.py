@@ -59,7 +59,7 @@ def strike(s: State, stick_x: Array, stick_y: Array) -> None:
 def _vulnerable(s: State) -> Array:
     window = ids.INTANGIBLE[s.action_state]
     dodging = (s.state_age >= window[..., 0]) & (s.state_age < window[..., 1])
-    return ~ids.IS_HELD[s.action_state] & ~dodging & (s.guarded == 0)
+    return np.asarray(~ids.IS_HELD[s.action_state] & ~dodging & (s.guarded == 0))
 
 
 def _block(s: State, where: Array, damage: Array, away: Array) -> None:
@@ -82,7 +82,8 @@ def _launch(s: State, where: Array, attack: Array, damage: Array, away: Array, s
     knockback = np.where(ids.CROUCHES[s.action_state], knockback * np.float32(0.67), knockback).astype(np.float32)
 
     grounded = s.airborne == 0
-    x, y = ATTACK["cos"][attack] * away, ATTACK["sin"][attack]
+    x: Array = ATTACK["cos"][attack] * away
+    y: Array = ATTACK["sin"][attack]
     y = np.where(grounded & (y < 0), -y, y)
     bent = (stick_y * x - stick_x * y) * _INFLUENCE
     x, y = x - bent * y, y + bent * x

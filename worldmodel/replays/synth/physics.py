@@ -127,7 +127,7 @@ def _land(s: State, before: State, in_air: Array) -> None:
     crosses = (before.y[..., None] >= heights(before.x) - _EPS) & (s.y[..., None] <= heights(s.x)) & over
     crosses[..., 1:] &= (s.dropping == 0)[..., None]
     crosses &= (in_air & (s.self_y + s.knockback_y <= 0))[..., None]
-    lands = crosses.any(axis=-1)
+    lands: Array = np.any(crosses, axis=-1)
     if not lands.any():
         return
     surface = np.argmax(np.where(crosses, surfaces.height[:, None, :], -np.inf), axis=-1)

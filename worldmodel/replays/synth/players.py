@@ -6,7 +6,7 @@ Must not: see more of the state than a replay shows (but for the intent that a p
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
@@ -38,7 +38,6 @@ _FAR = np.cumsum(np.array([0.03, 0.50, 0.03, 0.06, 0.13, 0.09, 0.02, 0.02, 0.07,
 _MIN_FRAMES = np.array([4, 10, 6, 8, 22, 26, 6, 10, 24, 8, 4])
 _MORE_FRAMES = np.array([16, 18, 12, 20, 16, 20, 12, 25, 30, 16, 6])
 _NEAR_UNITS, _STRIKE_UNITS, _LEAD_FRAMES = 22.0, 15.0, 5.0
-_OTHER_LESS_OWN = np.array([[-1, 1], [1, -1]], dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +49,6 @@ class Mind:
     left: Array
     since: Array
     dice: tuple[Array, Array, Array, Array]
-
-    def take(self, games: Array) -> Mind:
-        """The minds of some games of the batch."""
-        plain = {f.name: getattr(self, f.name)[games] for f in fields(self) if f.name != "dice"}
-        a, b, c, d = (die[games] for die in self.dice)
-        return Mind(**plain, dice=(a, b, c, d))
 
 
 def wake(seed: int, games: Array) -> Mind:
@@ -169,8 +162,9 @@ def _swing(state: State, mind: Mind, gap: Array, rise: Array, toward: Array) -> 
     b, c, d = mind.dice[1], mind.dice[2], mind.dice[3]
     airborne = state.airborne != 0
     # where the other will be when the attack comes out
-    gap = gap + _LEAD_FRAMES * (state.self_x_air + state.knockback_x) @ _OTHER_LESS_OWN
-    rise = rise + _LEAD_FRAMES * (state.self_y + state.knockback_y) @ _OTHER_LESS_OWN
+    along, up = state.self_x_air + state.knockback_x, state.self_y + state.knockback_y
+    gap = gap + _LEAD_FRAMES * (along[:, ::-1] - along)
+    rise = rise + _LEAD_FRAMES * (up[:, ::-1] - up)
     in_reach = (np.abs(gap) < _STRIKE_UNITS) & (np.abs(rise) < 18)
     ground = ~airborne & (mind.intent == Intent.STRIKE) & in_reach & (mind.since % 4 == 0)
     running = ~airborne & (mind.intent == Intent.APPROACH) & (np.abs(gap) < 14) & (c < 0.4)
@@ -207,7 +201,7 @@ def _recover(
 
 
 def _was(pads: Pads, button: str) -> Array:
-    return (pads.buttons & np.uint32(BUTTONS[button])) != 0
+    return np.asarray((pads.buttons & np.uint32(BUTTONS[button])) != 0)
 
 
 def _quantise(value: Array, other: Array) -> Array:

@@ -19,6 +19,7 @@ from worldmodel.replays.synth import ids
 from worldmodel.replays.synth.profiles import ANIMATION, DURATION, INTERNAL
 
 Array = NDArray[Any]
+Bits = Array | np.uint64 | int
 
 FIRST_FRAME_ID = -123
 ENTRY_FRAMES = 84
@@ -41,15 +42,11 @@ class Pads:
     trigger: Array
     buttons: Array
 
-    def take(self, games: Array) -> Pads:
-        """The pads of some games of the batch."""
-        return Pads(**{f.name: getattr(self, f.name)[games] for f in fields(self)})
-
 
 def neutral(num_games: int) -> Pads:
     """Pads that nobody touches."""
-    axes = [np.zeros((num_games, 2), dtype=np.float32) for _ in range(5)]
-    return Pads(*axes, np.zeros((num_games, 2), dtype=np.uint32))
+    axes = {name: np.zeros((num_games, 2), dtype=np.float32) for name in Pads.__slots__ if name != "buttons"}
+    return Pads(**axes, buttons=np.zeros((num_games, 2), dtype=np.uint32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +64,6 @@ class Surfaces:
     edge_height: Array
     blast: Array
     """(G, 4): left, right, top, bottom."""
-
-    def take(self, games: Array) -> Surfaces:
-        """The surfaces of some games of the batch."""
-        return Surfaces(**{f.name: getattr(self, f.name)[games] for f in fields(self)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +130,23 @@ class State:
         mutable = {f.name: getattr(self, f.name).copy() for f in fields(self) if f.name not in _SHARED}
         return replace(self, **mutable)
 
-    def take(self, games: Array) -> State:
-        """Some games of the batch."""
-        parts: dict[str, Any] = {}
-        for f in fields(self):
-            value = getattr(self, f.name)
-            parts[f.name] = value.take(games) if isinstance(value, Pads | Surfaces) else value[games]
-        return State(**parts)
+
+def join(first: Any, second: Any) -> Any:
+    """Two batches of the same kind (`State`, `Pads`, `Mind` ...) as one: the games of the second after the first's."""
+    if isinstance(first, np.ndarray):
+        return np.concatenate([first, second])
+    if isinstance(first, tuple):
+        return tuple(join(a, b) for a, b in zip(first, second, strict=True))
+    return type(first)(**{f.name: join(getattr(first, f.name), getattr(second, f.name)) for f in fields(first)})
+
+
+def take(batch: Any, games: Array) -> Any:
+    """Some games of a batch of any kind."""
+    if isinstance(batch, np.ndarray):
+        return batch[games]
+    if isinstance(batch, tuple):
+        return tuple(take(part, games) for part in batch)
+    return type(batch)(**{f.name: take(getattr(batch, f.name), games) for f in fields(batch)})
 
 
 _SHARED = ("pads", "surfaces", "profile", "stage", "character")
@@ -250,7 +253,7 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
-def random_bits(key: Array, counter: Array | int) -> Array:
+def random_bits(key: Bits, counter: Bits) -> Array:
     """64 random bits for each (key, counter) pair, uint64: a hash (SplitMix64), so that no draw depends on another.
 
     This is what makes a game independent of its batch. Wraps around on purpose.
