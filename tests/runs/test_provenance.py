@@ -36,9 +36,7 @@ def test_clean_changed_and_unknown(tmp_path: Path) -> None:
     (source.parent / "b.py").write_text("")
     unknown = code_version(tmp_path)
     assert "untracked worldmodel/b.py sha256" in unknown.diff
-    assert (
-        len({clean.as_json()["diff_sha256"], changed.as_json()["diff_sha256"], unknown.as_json()["diff_sha256"]}) == 3
-    )
+    assert len({version.as_json()["diff_sha256"] for version in (clean, changed, unknown)}) == 3
 
 
 def test_content_is_json(tmp_path: Path) -> None:

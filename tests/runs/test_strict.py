@@ -25,7 +25,7 @@ class Training(Strict):
     lr: float = Field(5e-4, gt=0)
     batch_size: PositiveInt = 8
     resume: bool = False
-    tags: list[str] = []
+    tags: list[str] = Field(default_factory=list)
 
 
 class Config(Strict):

@@ -81,7 +81,7 @@ class Book:
 
     def end(self, reason: str) -> None:
         """The run is over for now: the last rows, a checkpoint if there is none of this step, the last event."""
-        self.log(partial=self.state.step >= self.plan.num_steps)
+        self.log()
         if not any(found.step == self.state.step for found in self.run.all_checkpoints()):
             self.save(reason)
         self.event("ended", reason=reason)
@@ -103,13 +103,13 @@ class Book:
         if self.meter.is_full or time.monotonic() - self._last_log >= self._settings.log_every_s:
             self.log()
 
-    def log(self, *, partial: bool = False) -> None:
-        """Write all complete rows (with `partial` the begun one too), and one line about the pace.
+    def log(self) -> None:
+        """Write all complete rows (after the run's last step also the begun one), and one line about the pace.
 
         Raises NonFinite, after an event.
         """
         try:
-            rows = self.meter.fetch(partial=partial)
+            rows = self.meter.fetch(partial=self.state.step >= self.plan.num_steps)
         except NonFinite as error:
             self.event("non_finite", message=str(error))
             self.event("ended", reason="non-finite loss")

@@ -38,14 +38,17 @@ class Meter:
         self.names, self.row_steps, self.device = tuple(names), row_steps, device
         self._step = step
         self._first_row = step // row_steps
-        self._sums = torch.zeros(CAPACITY, len(self.names), dtype=torch.float64, device=device)
+        # The last column counts steps, so that a row which was fetched when half full is the mean of what is left.
+        self._sums = torch.zeros(CAPACITY, len(self.names) + 1, dtype=torch.float64, device=device)
         self._first_bad = torch.tensor(NEVER, dtype=torch.float64, device=device)
         if unlogged is not None:
             self._sums[0] = unlogged
 
     def add(self, values: Tensor, bad: Tensor) -> None:
         """One step's values (M,), and whether they are to be trusted (a bool). No synchronisation."""
-        self._sums[self._step // self.row_steps - self._first_row] += values
+        row = self._sums[self._step // self.row_steps - self._first_row]
+        row[:-1] += values
+        row[-1] += 1
         self._first_bad = torch.minimum(self._first_bad, torch.where(bad, float(self._step), NEVER))
         self._step += 1
 
@@ -56,7 +59,7 @@ class Meter:
 
     @property
     def unlogged(self) -> Tensor:
-        """Sums of the incomplete row (M,), for the checkpoint. Fetch complete rows first."""
+        """Sums and count of the incomplete row (M+1,), for the checkpoint. Fetch complete rows first."""
         return self._sums[0].clone()
 
     def fetch(self, *, partial: bool = False) -> list[tuple[int, dict[str, float]]]:
@@ -68,16 +71,14 @@ class Meter:
         if first_bad < NEVER:
             raise NonFinite(f"loss or gradient not finite at step {int(first_bad)}; the update was left out")
         done = self._step // self.row_steps - self._first_row
-        begun = self._step % self.row_steps
-        take = done + (1 if partial and begun else 0)
-        values = self._sums[:take].tolist()
+        take = done + 1 if partial and done < CAPACITY else done
         rows = []
-        for index, sums in enumerate(values):
-            num_steps = self.row_steps if index < done else begun
-            end = (self._first_row + index) * self.row_steps + num_steps
-            rows.append((end, {name: value / num_steps for name, value in zip(self.names, sums, strict=True)}))
-        if done:
-            rest = self._sums[done].clone() if done < CAPACITY else torch.zeros_like(self._sums[0])
+        for index, (*sums, count) in enumerate(self._sums[:take].tolist()):
+            if count:
+                end = min((self._first_row + index + 1) * self.row_steps, self._step)
+                rows.append((end, {name: value / count for name, value in zip(self.names, sums, strict=True)}))
+        if take:
+            rest = self._sums[done].clone() if take == done < CAPACITY else torch.zeros_like(self._sums[0])
             self._sums.zero_()
             self._sums[0] = rest
             self._first_row += done

@@ -103,9 +103,7 @@ def announce(plan: Plan, state: TrainState, say: Say) -> None:
     for line in disturbance.describe(experiment.scheduled_sampling, training.epochs):
         say(line)
     masked = missing_fields(plan.batches.dataset)
-    say(
-        f"not recorded by some games, and masked there: {', '.join(masked)}" if masked else "every game has every field"
-    )
+    say(f"masked where a game lacks it: {', '.join(masked)}" if masked else "every game has every field")
     if plan.validation is None:
         say("NO VALIDATION: training.val_windows is 0")
     else:

@@ -1,0 +1,95 @@
+"""The door: run folders with provenance, resumes that are refused or recorded, wrong use in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_experiment import make_experiment
+
+from worldmodel.dataset.store import Dataset, open_dataset
+from worldmodel.errors import WrongUse
+from worldmodel.runs.folder import RunFolder
+from worldmodel.runs.strict import dump
+from worldmodel.tracking import jsonl
+from worldmodel.training.config import load_experiment
+from worldmodel.training.run import choose_device, resume_training, run_training
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(dump(make_experiment(training={"val_windows": 8})))
+    return path
+
+
+def quiet(text: str) -> None:
+    pass
+
+
+def test_a_run_and_one_more_epoch(config: Path, dataset_path: Path, tmp_path: Path) -> None:
+    runs, said = tmp_path / "runs", list[str]()
+    first = run_training(
+        config, dataset_path, overrides=["training.lr=1e-3"], epochs=1, runs=runs, device="cpu", say=quiet
+    )
+    folder = RunFolder.open(first.run.path)
+    assert folder.id.startswith("small-")
+    experiment = load_experiment(folder.config)
+    assert (experiment.training.lr, experiment.training.epochs) == (1e-3, 1)
+    told = json.loads(folder.provenance.read_text())
+    assert told["dataset"]["content_hash"] == open_dataset(dataset_path).content_hash
+    assert told["experiment"]["overrides"] == ["training.lr=1e-3"]
+    assert told["machine"]["device"] == "cpu"
+
+    second = resume_training(folder.path, epochs=2, device="cpu", say=said.append)
+    assert (first.num_steps, second.step) == (first.step, 2 * first.step)
+    assert load_experiment(folder.config).training.epochs == 2
+    assert "training.epochs: 1 -> 2 (recorded)" in said
+    overrides = [row for row in jsonl.read(folder.events).rows if row["event"] == "override"]
+    assert [(row["key"], row["old"], row["new"]) for row in overrides] == [("training.epochs", 1, 2)]
+    with pytest.raises(WrongUse, match="epochs are totals"):
+        resume_training(folder.path, epochs=1, device="cpu", say=quiet)
+
+
+def test_other_data_is_refused(
+    config: Path, dataset_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run_training(config, dataset_path, epochs=1, runs=tmp_path / "runs", device="cpu", say=quiet)
+    monkeypatch.setattr(Dataset, "content_hash", "0" * 64)
+    with pytest.raises(WrongUse, match="give the dataset as it was"):
+        resume_training(first.run.path, device="cpu", say=quiet)
+
+
+def test_damaged_checkpoints_are_said_and_passed_over(config: Path, dataset_path: Path, tmp_path: Path) -> None:
+    first = run_training(config, dataset_path, epochs=1, runs=tmp_path / "runs", device="cpu", say=quiet)
+    newest, _ = first.run.newest_checkpoint()
+    newest.state.write_bytes(newest.state.read_bytes()[:100])
+    said: list[str] = []
+    again = resume_training(first.run.path, device="cpu", say=said.append)
+    assert any("DAMAGED" in line for line in said)
+    assert again.step == first.step
+    assert again.metrics == first.metrics
+
+
+def test_wrong_use_writes_nothing(config: Path, dataset_path: Path, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    for overrides, data, said in (
+        (["training.lrr=1"], dataset_path, "did you mean 'lr'"),
+        (["data.length=9999"], dataset_path, "no training game"),
+        ([], tmp_path / "none", "none"),
+    ):
+        with pytest.raises(WrongUse, match=said):
+            run_training(config, data, overrides=overrides, runs=runs, device="cpu", say=quiet)
+    with pytest.raises(WrongUse, match="no experiment"):
+        run_training("smal", dataset_path, runs=runs, say=quiet)
+    assert not runs.exists()
+
+
+def test_devices() -> None:
+    assert choose_device("cpu") == torch.device("cpu")
+    with pytest.raises(WrongUse, match="device 'gpu'"):
+        choose_device("gpu")
+    with pytest.raises(WrongUse, match="CUDA devices here"):
+        choose_device("cuda:99")
