@@ -97,6 +97,7 @@ def test_a_baseline_does_not_beat_itself_and_a_frozen_field_is_told(in_memory: S
     assert "velocity_mae" not in told[0], "velocities are frozen in both baselines, so they are told with both"
     both = [text for text in canaries if text.startswith("equal to the last digit to ballistic and copy_last:")]
     assert "velocity_mae" in both[0]
+    assert "in rollouts, pos_mae is that of copy_last: is the field frozen?" in canaries
 
 
 def test_an_exact_zero_where_baselines_err_is_told() -> None:

@@ -298,6 +298,9 @@ def canaries(
             values = curve["value"]
             if len(values) > 1 and None not in values and len(set(values)) == 1 and values[0] not in (0.0, 1.0):
                 found.append(f"{name} is the same at every horizon of the rollouts")
+            like = [other for other in loop["models"] if other != MODEL and loop["models"][other][name] == curve]
+            if like and len(set(values)) > 1:
+                found.append(f"in rollouts, {name} is that of {' and '.join(like)}: is the field frozen?")
         if loop["impossible"][MODEL]["any"]:
             found.append(f"{loop['impossible'][MODEL]['any']:.1%} of rollouts have an impossible state")
     if previous is not None and previous.get("weights", {}).get("sha256") not in (None, sha256):
