@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import RealReplays
 
 from worldmodel.dataset.blocks import load_block
 from worldmodel.dataset.ingest import ingest
@@ -29,7 +28,7 @@ Game = tuple[State, Pads, Context]
 
 
 @pytest.fixture(scope="module")
-def games(real_replays: RealReplays, tmp_path_factory: pytest.TempPathFactory) -> list[Game]:
+def games(real_replays, tmp_path_factory: pytest.TempPathFactory) -> list[Game]:
     files = sorted((real_replays / "train").rglob("*.slp"))
     out: Path = tmp_path_factory.mktemp("games") / "dataset"
     ingest(iter_sources(files[:: len(files) // NUM_GAMES]), out, workers=1)
