@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import fields
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from worldmodel.melee.pad import BUTTONS
 from worldmodel.replays.synth import ids
 from worldmodel.replays.synth.game import Rules, play
-from worldmodel.replays.synth.generate import generate, what_if
+from worldmodel.replays.synth.generate import GENERATOR_VERSION, generate, what_if
 from worldmodel.replays.synth.sim import step
 from worldmodel.replays.synth.state import RECORDED, Pads, neutral, take
 
@@ -70,3 +71,13 @@ def test_what_if_answers_the_pads(played):
     assert jumps[-1].y[0, 0] > quiet[-1].y[0, 0]
     as_it_was = what_if(SEED, 0, row, [take(played.pads[row], np.array([0]))])[0]
     assert as_it_was.x.tobytes() == played.x[row, :1].tobytes()
+
+
+def test_a_golden_game():
+    """If this fails on purpose, raise GENERATOR_VERSION: folders of the old generator must not be resumed."""
+    (name, data) = next(generate(1, 0, rules=Rules(stocks=1, max_frames=600)))
+    assert (GENERATOR_VERSION, name, hashlib.sha256(data).hexdigest()[:16]) == (
+        1,
+        "synth-0-000000.slp",
+        "ee7dd58a23ee0468",
+    )
