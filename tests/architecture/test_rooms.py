@@ -35,7 +35,6 @@ DOORS = {
     "peppi_py": set(),  # a test oracle, never the product's parser
     "wandb": set(),
     "modal": set(),
-    "matplotlib": {"evaluation"},
 }
 """Third-party package -> files or rooms that may import it."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -28,7 +28,7 @@ def eval(
 ) -> None:
     """Measure a run on held-out games, one step ahead and in the closed loop, beside naive baselines."""
     from worldmodel.dataset.store import open_dataset
-    from worldmodel.evaluation.suite import REPORT_FILE, Settings, evaluate_run
+    from worldmodel.evaluation.suite import Settings, evaluate_run
     from worldmodel.runs.folder import RunFolder
     from worldmodel.training.config import load_experiment
     from worldmodel.training.run import choose_device
@@ -53,17 +53,26 @@ def eval(
         allow_train=allow_train,
         device=choose_device(device),
     )
-    _show(output, done.json)
-    output.say(f"report: {done.folder / REPORT_FILE}")
-    output.result({"report": str(done.folder / REPORT_FILE), **done.json})
-
-
-def _show(output: Output, result: dict[str, Any]) -> None:
-    for warning in result["warnings"]:
+    summary = done.summary()
+    for warning in summary["warnings"]:
         output.say(f"WARNING {warning}")
-    rows = [_row(line) for line in result["headlines"]]
-    output.table(("held-out games", "unit", "model", "95 % interval", "copy last", "ballistic", "verdict"), rows)
-
-
-def _row(line: dict[str, Any]) -> tuple[object, ...]:
-    return tuple(line.values())
+    for canary in summary["canaries"]:
+        output.say(f"SUSPICIOUS {canary}")
+    headlines = summary["headlines"]
+    naive = list(headlines[0]["baselines"]) if headlines else []
+    output.table(
+        (f"{summary['num_games']} held-out games", "unit", "model", "95 % interval", *naive, "verdict"),
+        [
+            (
+                line["name"],
+                line["unit"],
+                line["value"],
+                "" if line["low"] is None else f"{line['low']:.4g} .. {line['high']:.4g}",
+                *(line["baselines"][name] for name in naive),
+                line["verdict"],
+            )
+            for line in headlines
+        ],
+    )
+    output.say(f"report: {summary['report']}")
+    output.result(summary)

@@ -36,9 +36,9 @@ def stats(
         (
             column.name,
             column.num_games_missing,
-            "" if column.minimum is None else column.minimum,
-            "" if column.mean is None else column.mean,
-            "" if column.maximum is None else column.maximum,
+            column.minimum,
+            column.mean,
+            column.maximum,
             column.num_not_finite or "",
             column.num_outside or "",
             "constant" if column.is_constant else "",

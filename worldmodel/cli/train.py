@@ -54,8 +54,7 @@ def train(
     )
     naive = list(result.baselines)
     rows = [
-        (name, _shown(value), *(_shown(result.baselines[other].get(name)) for other in naive))
-        for name, value in result.metrics.items()
+        (name, value, *(result.baselines[other].get(name) for other in naive)) for name, value in result.metrics.items()
     ]
     output.table(("validation", "model", *naive), rows)
     if result.metrics:
@@ -66,7 +65,3 @@ def train(
         )
     output.say(f"next: worldmodel eval {result.run.path}")
     output.result(result.as_json())
-
-
-def _shown(value: float | None) -> object:
-    return "" if value is None else value

@@ -84,11 +84,16 @@ def odd_start(replay: Replay) -> str | None:
     return None if found == FIRST_FRAME_ID else f"first frame {found}"
 
 
+def no_end(replay: Replay) -> str | None:
+    """The recording breaks off: there is no Game End event."""
+    return "no Game End event" if replay.end_method == "none" else None
+
+
 def unnatural_end(replay: Replay) -> str | None:
-    """Not played to its end: quit (L+R+A+Start), no contest, cut off. Before 2.0 "resolved" means played."""
+    """Quit before it was decided (L+R+A+Start, no contest). Before 2.0 "resolved" means played to the end."""
     if replay.quitter is not None:
         return f"{replay.end_method}, port {replay.quitter + 1} quit"
-    return None if replay.end_method in _NATURAL_ENDS else replay.end_method
+    return None if replay.end_method in (*_NATURAL_ENDS, "none") else replay.end_method
 
 
 def too_short(replay: Replay, min_frames: int = MIN_FRAMES) -> str | None:
@@ -160,6 +165,7 @@ _ORDER: tuple[Rule, ...] = (
     not_four_stocks,
     items_on,
     odd_start,
+    no_end,
     unnatural_end,
     too_short,
     ice_climbers,
@@ -174,8 +180,11 @@ FILTERS: dict[str, Rule] = {rule.__name__: rule for rule in _ORDER}
 STRUCTURAL: frozenset[str] = frozenset({not_two_players.__name__, unknown_value.__name__, not_finite.__name__})
 """Rules that are always on."""
 
-DEFAULT_FILTERS: frozenset[str] = frozenset(FILTERS) - {ice_climbers.__name__}
-"""Rules that are on unless switched off. Ice Climbers stay: they are part of the game, and their leader is exact."""
+DEFAULT_FILTERS: frozenset[str] = frozenset(FILTERS) - {ice_climbers.__name__, unnatural_end.__name__}
+"""Rules that are on unless switched off.
+
+Ice Climbers stay: they are part of the game, and their leader is exact. So do games that somebody quit: every frame
+before is as true as any, and physics does not care who won. A recording that breaks off is damaged, and goes."""
 
 
 def check_names(names: Iterable[str]) -> frozenset[str]:
