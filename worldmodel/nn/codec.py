@@ -4,8 +4,8 @@ Owns: every number, code and flag that a network sees or says, with sizes from `
 schema and their exact inverse. Must not: know an architecture, a loss, or a rollout.
 
 Head kinds. "residual": a number is its prior plus, where its gate opens, the head's output over `step_scale`; codes and
-flags start from "as before" by a learned bias on the previous value. "card": as the mission's reference system, each
-number regressed per its `reference`; no biases, and gates only where the reference had no head.
+flags have one more output, "as before", added to the logit of the previous value. "card": as the mission's reference
+system, each number regressed per its `reference`; no such output, and gates only where the reference had no head.
 
 Letters: B sequences, T rows, N numbers, NG gated ones, C categories, CP predicted ones, V logits of all CP, NF flags.
 """
@@ -306,31 +306,32 @@ class Heads(nn.Module):
     def __init__(self, d_in: int, rules: Rules) -> None:
         super().__init__()
         self.rules = rules
-        self.sizes = [len(NUMBERS), len(rules.gated), sum(VOCABS), len(LAYOUT.flag_bits)]
+        stays = [len(VOCABS), len(LAYOUT.flag_bits)] if rules.kind == "residual" else [0, 0]
+        self.sizes = [len(NUMBERS), len(rules.gated), sum(VOCABS), len(LAYOUT.flag_bits), *stays]
         self.out = nn.Linear(d_in, 2 * sum(self.sizes))
-        self.stay_code: nn.Parameter | None = None
-        self.stay_flag: nn.Parameter | None = None
         self.register_buffer(
             "first_logit", torch.tensor([sum(VOCABS[:i]) for i in range(len(VOCABS))]), persistent=False
         )
         with torch.no_grad():
             # Untrained, a gate is closed and a step is 0: the model starts as its prior.
-            numbers, gates, _, _ = torch.split(self.out.bias.view(2, -1), self.sizes, -1)
+            numbers, gates, _, _, stay_code, stay_flag = torch.split(self.out.bias.view(2, -1), self.sizes, -1)
             numbers.zero_()
             gates.fill_(GATE_CLOSED)
             self.out.weight.view(2, -1, d_in)[:, : len(NUMBERS)].mul_(0.01)
-        if rules.kind == "residual":
-            self.stay_code = nn.Parameter(torch.tensor([stay_logit(vocab) for vocab in VOCABS]))
-            self.stay_flag = nn.Parameter(torch.full((len(LAYOUT.flag_bits),), STAY_FLAG))
+            if rules.kind == "residual":
+                stay_code.copy_(torch.tensor([stay_logit(vocab) for vocab in VOCABS]).expand_as(stay_code))
+                stay_flag.fill_(STAY_FLAG)
 
     first_logit: Tensor
 
     def forward(self, hidden: Tensor, previous: State) -> Prediction:
-        """hidden (...,d), and the previous states (...,2,·) that the stay-biases refer to."""
+        """hidden (...,d), and the previous states (...,2,·) that "as before" refers to."""
         out = torch.unflatten(self.out(hidden), -1, (2, -1))
-        numbers, gates, codes, flags = torch.split(out, self.sizes, dim=-1)
-        if self.stay_code is not None and self.stay_flag is not None:
+        numbers, gates, codes, flags, stay_code, stay_flag = torch.split(out, self.sizes, dim=-1)
+        if self.rules.kind == "residual":
+            # How sure "as before" is depends on the frame: else "the body turns round" would have to be learned once
+            # for each way that it may face, and rare changes never overcame the bias (measured).
             place = previous.categories.index_select(-1, self.rules.predicted_index) + self.first_logit
-            codes = codes.scatter_add(-1, place, self.stay_code.to(codes.dtype).expand(place.shape))
-            flags = flags + self.stay_flag * (previous.flags.to(flags.dtype) * 2 - 1)
+            codes = codes.scatter_add(-1, place, stay_code)
+            flags = flags + stay_flag * (previous.flags.to(flags.dtype) * 2 - 1)
         return Prediction(numbers, gates if self.rules.gated else None, codes, flags)

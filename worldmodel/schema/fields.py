@@ -151,7 +151,7 @@ _STATE: tuple[Field, ...] = (
     ),
     Field(
         name="hitstun", scope=Scope.PLAYER, dtype="f4", unit="frames", since=_V2_0, missing=_UNKNOWN, derive="hitstun",
-        codec=Number(reference="value", scale=0.02, step_scale=0.05, prior=Prior.TICK_DOWN, bounds=(-10.0, 500.0)),
+        codec=Number(reference="value", scale=0.02, step_scale=0.5, prior=Prior.TICK_DOWN, bounds=(-10.0, 500.0)),
         loss="dynamics", roles=_roles("hitstun"),
         doc="Frames of hitstun left: `misc_as` while the hitstun flag is set, else 0.",
     ),
