@@ -62,9 +62,7 @@ def _forth(name: str, values: Ints) -> bytes:
 
 
 def _zstd(level: int, data: bytes) -> bytes:
-    packed = pa.Codec("zstd", compression_level=level).compress(data, asbytes=True)
-    assert isinstance(packed, bytes)
-    return packed
+    return memoryview(pa.Codec("zstd", compression_level=level).compress(data)).tobytes()
 
 
 # ---- steps -------------------------------------------------------------------------------------------------------

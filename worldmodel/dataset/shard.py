@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 from numpy.typing import NDArray
 
 from worldmodel.dataset.manifest import SHARDS, FileInfo, ShardInfo, SparseInfo, file_info
@@ -115,10 +116,11 @@ def write_shard(
     parts: stretches of rows, one after the other; each has every column that the games record, `game` and `t`.
     Nothing of the dataset changes until a manifest names the files. Raises OSError.
     """
-    present = [(GAME, True), (TIME, True)]
+    present = [(GAME, True)]
     present += [(column.name, column.field.narrow) for column in STORED if column.name in parts[0]]
     arrays = [_encoded(np.concatenate([part[name] for part in parts]), narrow=narrow) for name, narrow in present]
-    batch = pa.record_batch(arrays, names=[name for name, _ in present])
+    times = _counted(np.concatenate([part[TIME] for part in parts]))
+    batch = pa.record_batch([arrays[0], times, *arrays[1:]], names=[GAME, TIME, *(name for name, _ in present[1:])])
     tables = {name: table.combine_chunks() for name, table in sparse.items() if table.num_rows}
     return ShardInfo(
         number=number,
@@ -154,27 +156,27 @@ def _encoded(values: NDArray[np.generic], *, narrow: bool) -> pa.Array:
     plain = pa.array(values)
     if not narrow or not len(values):
         return plain
-    indices, distinct = _dictionary(values.view(np.dtype(f"u{values.itemsize}")))
-    for index_type in (np.uint8, np.uint16):
-        smaller = len(values) * np.dtype(index_type).itemsize + distinct.nbytes < values.nbytes
-        if len(distinct) <= np.iinfo(index_type).max + 1 and smaller:
+    # Values come in runs, so only the runs' values are looked up. All of it is Arrow's, which needs no interpreter
+    # lock: the thread that parses goes on meanwhile.
+    runs = pa.compute.run_end_encode(pa.array(values.view(np.dtype(f"u{values.itemsize}"))), run_end_type=pa.int32())
+    encoded = runs.values.dictionary_encode()
+    distinct = encoded.dictionary.to_numpy()
+    for index_type in (pa.uint8(), pa.uint16()):
+        num_bytes = len(values) * index_type.byte_width + distinct.nbytes
+        if len(distinct) <= 1 << index_type.bit_width and num_bytes < values.nbytes:
+            indices = pa.RunEndEncodedArray.from_arrays(runs.run_ends, encoded.indices.cast(index_type))
             table = pa.array(distinct.view(values.dtype))
-            return pa.DictionaryArray.from_arrays(pa.array(indices.astype(index_type)), table, safe=False)
+            return pa.DictionaryArray.from_arrays(pa.compute.run_end_decode(indices), table, safe=False)
     return plain
 
 
-def _dictionary(bits: NDArray[np.unsignedinteger]) -> tuple[NDArray[np.integer], NDArray[np.unsignedinteger]]:
-    """Indices and distinct values, by first appearance. Looks up only where the value changes, if that is rare."""
-    heads = np.flatnonzero(bits[1:] != bits[:-1]) + 1
-    if len(heads) * 4 > len(bits):
-        encoded = pa.array(bits).dictionary_encode()
-        return encoded.indices.to_numpy(), encoded.dictionary.to_numpy()
-    heads = np.concatenate([[0], heads])
-    encoded = pa.array(bits[heads]).dictionary_encode()
-    indices = encoded.indices.to_numpy()
-    if len(encoded.dictionary) <= 1 << 16:
-        indices = indices.astype(np.uint16)
-    return np.repeat(indices, np.diff(heads, append=len(bits))), encoded.dictionary.to_numpy()
+def _counted(times: NDArray[np.generic]) -> pa.Array:
+    """Frame indices, as indices into 0, 1, 2 ... where those fit two bytes."""
+    top = int(times.max(initial=0)) + 1
+    if top > 1 << 16:
+        return pa.array(times)
+    table = pa.array(np.arange(top, dtype=times.dtype))
+    return pa.DictionaryArray.from_arrays(pa.array(times.astype(np.uint16)), table, safe=False)
 
 
 # ---- identity --------------------------------------------------------------------------------------------------
