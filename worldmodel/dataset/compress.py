@@ -58,11 +58,13 @@ def _forth(name: str, values: Ints) -> bytes:
     out = _STEPS[step][0](values)
     if split:
         out = out.view(np.uint8).reshape(len(out), -1).T
-    return out.tobytes()
+    packed: bytes = out.tobytes()
+    return packed
 
 
 def _zstd(level: int, data: bytes) -> bytes:
-    return memoryview(pa.Codec("zstd", compression_level=level).compress(data)).tobytes()
+    packed: bytes = pa.Codec("zstd", compression_level=level).compress(data, asbytes=True)
+    return packed
 
 
 # ---- steps -------------------------------------------------------------------------------------------------------

@@ -99,13 +99,14 @@ def ingest(
 ) -> IngestReport:
     """Add replays to the dataset in `out`, which is made if there is none; files on record are skipped.
 
-    workers: processes that parse; 1 is this one; default: one per core. progress(files, frames) is called after each
-    file. SIGINT and SIGTERM end the run after the file at hand, committed, with `interrupted` in the report.
+    workers: processes that parse; 1 is this one; default: as many as there are cores but one, since this process
+    encodes. progress(files, frames) is called after each file. SIGINT and SIGTERM end the run after the file at hand,
+    committed, with `interrupted` in the report.
     Raises WrongUse (nothing to read; `out` is no dataset, in use, or was built with other settings), WorldModelError
     (disk full). Whatever happens, `out` holds the last commit, and a second run completes it.
     """
     started = time.monotonic()
-    workers = workers or os.cpu_count() or 1
+    workers = workers or max(1, (os.cpu_count() or 1) - 1)
     rules = tuple(sorted(check_names(filters) | STRUCTURAL))
     settings = Settings(rules, min_frames, keep_names, shard_frames)
     require_room(out)

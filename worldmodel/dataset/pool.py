@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 from collections import deque
@@ -37,7 +38,7 @@ def in_order(
     time, each in a process of its own: the item that kills this one too has `ProcessDied` for its result.
     """
     source = iter(items)
-    waiting: deque[tuple[Item, Future[Result] | None]] = deque()
+    waiting: deque[tuple[Item, Future[_Parcel] | None]] = deque()
     pool = _pool(workers, start, given)
     try:
         while True:
@@ -46,12 +47,10 @@ def in_order(
             if not waiting:
                 return
             item, job = waiting.popleft()
-            if job is not None:
-                try:
-                    yield item, job.result()
-                    continue
-                except BrokenExecutor:
-                    pass
+            result = _result(job)
+            if not isinstance(result, ProcessDied):
+                yield item, result
+                continue
             pool.shutdown()
             for suspect, unfinished in [(item, job), *waiting]:
                 outcome = _alone(function, suspect, unfinished, start, given)
@@ -62,27 +61,55 @@ def in_order(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _submitted(pool: ProcessPoolExecutor, function: Callable[[Item], Result], item: Item) -> Future[Result] | None:
+def _submitted(pool: ProcessPoolExecutor, function: Callable[[Item], Any], item: Item) -> Future[_Parcel] | None:
     try:
-        return pool.submit(function, item)
+        return pool.submit(_parcel, function, item)
     except BrokenExecutor:
         return None
 
 
 def _alone(
-    function: Callable[[Item], Result],
+    function: Callable[[Item], Any],
     item: Item,
-    job: Future[Result] | None,
+    job: Future[_Parcel] | None,
     start: Callable[..., None],
     given: tuple[Any, ...],
-) -> Result | ProcessDied:
-    if job is not None and job.done() and not job.cancelled() and job.exception() is None:
-        return job.result()
-    with _pool(1, start, given) as pool:
-        try:
-            return pool.submit(function, item).result()
-        except BrokenExecutor:
-            return ProcessDied()
+) -> Any:
+    """The result of a job that ended before the pool broke; else of a second try, in a process of its own."""
+    result = _result(job)
+    if isinstance(result, ProcessDied):
+        with _pool(1, start, given) as pool:
+            result = _result(_submitted(pool, function, item))
+    return result
+
+
+def _result(job: Future[_Parcel] | None) -> Any:
+    if job is None or job.cancelled():
+        return ProcessDied()
+    try:
+        head, sizes, body = job.result()
+    except BrokenExecutor:
+        return ProcessDied()
+    view, start, buffers = memoryview(body), 0, []
+    for size in sizes:
+        buffers.append(view[start : start + size])
+        start += size + -size % _ALIGNMENT
+    return pickle.loads(head, buffers=buffers)
+
+
+_Parcel = tuple[bytes, list[int], bytes]
+"""A result on its way between processes: its pickle, and the bytes of its arrays side by side, which the receiver
+looks at where they lie."""
+
+_ALIGNMENT = 8
+
+
+def _parcel(function: Callable[[Item], Any], item: Item) -> _Parcel:
+    buffers: list[pickle.PickleBuffer] = []
+    head = pickle.dumps(function(item), protocol=5, buffer_callback=buffers.append)
+    raw = [buffer.raw() for buffer in buffers]
+    padded = [part for view in raw for part in (view, bytes(-view.nbytes % _ALIGNMENT))]
+    return head, [view.nbytes for view in raw], b"".join(padded)
 
 
 def _pool(workers: int, start: Callable[..., None], given: tuple[Any, ...]) -> ProcessPoolExecutor:
