@@ -24,6 +24,10 @@ GROUPS: tuple[str, ...] = LAYOUT.loss_groups
 """Names of the loss groups, in the order of the axis G."""
 
 
+HUBER_BETA = 0.1
+"""Errors below this many steps count squared, above it linearly. Small: exact values are worth more than outliers."""
+
+
 def loss(
     prediction: Prediction,
     previous: State,
@@ -89,7 +93,7 @@ def number_losses(prediction: Prediction, previous: State, target: State, rules:
     changed = difference.abs() > rules.gate
     counts = changed | ~rules.is_gated
     out = prediction.numbers
-    huber = F.smooth_l1_loss(out, wanted, reduction="none")
+    huber = F.smooth_l1_loss(out, wanted, reduction="none", beta=HUBER_BETA)
     step = huber if rules.kind == "residual" else torch.where(rules.squared, (out - wanted).square(), huber)
     step = torch.where(counts, step, torch.zeros_like(step))
     if prediction.gates is None:

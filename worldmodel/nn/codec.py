@@ -246,7 +246,8 @@ class Embedder(nn.Module):
         self.buckets = nn.ModuleList(nn.Embedding(NUMBERS[i].buckets, NUMBERS[i].bucket_dim) for i in self.bucketed)
         self.stage = nn.Embedding(STAGE.vocab, STAGE.dim)
         groups = _presence_groups()
-        per_player = len(NUMBERS) + sum(NUMBERS[i].bucket_dim for i in self.bucketed)
+        self.sees_steps = rules.kind == "residual"
+        per_player = len(NUMBERS) * (1 + self.sees_steps) + sum(NUMBERS[i].bucket_dim for i in self.bucketed)
         per_player += sum(codec.dim for codec in CATEGORIES) + len(LAYOUT.flag_bits)
         per_player += len(LAYOUT.pad_numbers) + len(LAYOUT.pad_buttons.codec.masks)  # type: ignore[union-attr]
         self.frame = nn.Linear(2 * per_player, d_model)
@@ -276,6 +277,10 @@ class Embedder(nn.Module):
         has_number = over_rows(context.present_numbers.unsqueeze(1).to(dtype), numbers)
         has_code = context.present_categories.to(dtype).index_select(-1, self.code_of_dim)
         parts = [numbers.clamp(rules.low, rules.high) * (has_number * rules.scale)]
+        if self.sees_steps:
+            # The card's scales make a walking speed 0.05, which drowns beside embeddings: the same values once more, in
+            # units of a typical step and compressed, so that all are near one.
+            parts.append((numbers.clamp(rules.low, rules.high) * rules.steps).asinh() * has_number)
         for index, table in zip(self.bucketed, self.buckets, strict=True):
             bucket = numbers[..., index].clamp(0, NUMBERS[index].buckets - 1).long()
             parts.append(table(bucket) * has_number[..., index : index + 1])
