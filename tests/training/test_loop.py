@@ -260,3 +260,15 @@ def signalling(step: int, number: signal.Signals) -> Any:
         return step_once
 
     return make_step
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the compiler's own
+def test_compiled_training_is_the_same_training(dataset: Dataset, tmp_path: Path) -> None:
+    """Compilation changes the speed, and results only by rounding."""
+    results = []
+    for compiled in (False, True):
+        experiment = make_experiment(training={"epochs": 1, "compile": compiled, "log_every_steps": 1})
+        run = train(experiment, dataset, run_folder(tmp_path, f"compiled-{compiled}")).run
+        results.append([row["loss/total"] for row in curves(run) if row["kind"] == "train"][:5])
+    assert results[1] == pytest.approx(results[0], rel=1e-3)
