@@ -53,7 +53,7 @@ def eval(
         allow_train=allow_train,
         device=choose_device(device),
     )
-    summary = done.summary()
+    summary = done.summary
     for warning in summary["warnings"]:
         output.say(f"WARNING {warning}")
     for canary in summary["canaries"]:
