@@ -30,7 +30,7 @@ def hitstun(columns: Columns) -> NDArray[np.float32]:
     Outside hitstun `misc_as` holds other things, often an integer's bits: masked before anyone computes with it.
     """
     source, mask = _flag_mask(HITSTUN_FLAG)
-    in_hitstun = (columns(source) & mask) != 0
+    in_hitstun = np.bitwise_and(columns(source).astype(np.uint64, copy=False), mask) != 0
     return np.where(in_hitstun, columns("misc_as"), np.float32(0)).astype(np.float32)
 
 

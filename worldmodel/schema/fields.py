@@ -50,6 +50,14 @@ def _roles(*names: str) -> frozenset[str]:
 
 _UNKNOWN = "unknown, as before that version; never zero"
 
+_GROUND_CODES = (
+    (65535, 0),
+    # Pokémon Stadium's floor, platforms and edges have ids past the vocabulary; no legal stage uses 23 to 30 for long
+    # (they belong to the Stadium's transformations), so those give up their codes.
+    *zip((34, 35, 36, 51, 52, 53, 54), range(24, 31), strict=True),
+    *((ground, 31) for ground in range(23, 31)),
+)
+
 # A table reads best with several cells on a line:
 # fmt: off
 _STATE: tuple[Field, ...] = (
@@ -208,9 +216,9 @@ _STATE: tuple[Field, ...] = (
     ),
     Field(
         name="ground", scope=Scope.PLAYER, dtype="u2", unit="ground id", since=_V2_0, missing=_UNKNOWN, narrow=True,
-        wire=_post(0x30, "u2"), codec=Category(vocab=32, dim=4, alias=((65535, 0),), offset=1),
+        wire=_post(0x30, "u2"), codec=Category(vocab=32, dim=4, alias=_GROUND_CODES, offset=1),
         loss="ground", roles=_roles("ground"),
-        doc="Last ground stood on; 65535 is none.",
+        doc="Last ground stood on; 65535 is none. The surfaces of a transformed Stadium share the entry *other*.",
     ),
     Field(
         name="last_attack_landed", scope=Scope.PLAYER, dtype="u1", unit="attack id",
