@@ -10,13 +10,14 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
+from typing import cast
 
 import typer
 
 from worldmodel.errors import WorldModelError
 
 # Typer brings its own copy of click in newer versions; its usage errors are reached through this public child.
-_UsageError = typer.BadParameter.__mro__[1]
+_UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
 
 
 def make_app() -> typer.Typer:
@@ -41,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         code = make_app()(args=arguments, standalone_mode=False)
     except _UsageError as error:
-        print(f"worldmodel: {error.format_message()} (see worldmodel --help)", file=sys.stderr)  # type: ignore[attr-defined]
+        print(f"worldmodel: {error.format_message()} (see worldmodel --help)", file=sys.stderr)
         return 2
     except WorldModelError as error:
         print(f"worldmodel: {' '.join(str(error).split())}", file=sys.stderr)

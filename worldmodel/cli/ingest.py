@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -69,7 +70,7 @@ def ingest(
         + (f"; {len(ignored):,} other files ignored" if ignored else "")
     )
     if report.rejected:
-        output.table(("rejected because", "files"), sorted(report.rejected.items(), key=lambda item: -item[1]))
+        output.table(("rejected because", "files"), Counter(report.rejected).most_common())
     output.say(
         f"{out}: {report.num_games:,} games, {report.num_frames:,} frames, "
         f"{report.bytes_per_frame:.1f} bytes per frame, content {report.content_hash[:16]}"
