@@ -58,7 +58,7 @@ def test_the_cards_experiment_is_the_card() -> None:
         ("arch: mamba2", "arch: copy_last", "unknown value 'copy_last'; expected one of 'mamba2', 'mlp'"),
         ("  burn_in: 8", "  context_len: 8", "data.context_len: unknown key"),
         ("  burn_in: 8", "  burn_in: 64", "burn_in 64 leaves nothing of length 64"),
-        ("training:", "loss_weights:\n  contnuous: 1.0\ntraining:", "did you mean 'continuous'?"),
+        ("loss_weights:", "loss_weights:\n  contnuous: 1.0", "did you mean 'continuous'?"),
     ],
 )
 def test_wrong_keys_are_told(tmp_path: Path, old: str, new: str, said: str) -> None:

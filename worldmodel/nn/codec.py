@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from worldmodel.melee.stages import GEOMETRY
 from worldmodel.nn.frames import Context, Pads, State, over_rows
 from worldmodel.schema import LAYOUT, Category, Field, Number, Prior
 
@@ -43,6 +44,8 @@ STAY_PROBABILITY = 0.9
 """What an untrained residual head, and a naive model, gives to "the same code as before"."""
 STAY_FLAG = 3.0
 """Logit that an untrained residual head, and a naive model, gives to "the same flag as before" (95 %)."""
+NEAR = (1.0, 8.0)
+"""Game units within which a landmark of the stage is near: less than a falling body moves in a frame, and more."""
 GATE_CLOSED = -3.0
 """Logit that an untrained residual head, and a naive model, gives to "differs from the prior" (5 %)."""
 
@@ -246,8 +249,13 @@ class Embedder(nn.Module):
         self.buckets = nn.ModuleList(nn.Embedding(NUMBERS[i].buckets, NUMBERS[i].bucket_dim) for i in self.bucketed)
         self.stage = nn.Embedding(STAGE.vocab, STAGE.dim)
         groups = _presence_groups()
-        self.sees_steps = rules.kind == "residual"
-        per_player = len(NUMBERS) * (1 + self.sees_steps) + sum(NUMBERS[i].bucket_dim for i in self.bucketed)
+        self.sees_more = rules.kind == "residual"
+        marks = torch.tensor(_landmarks())
+        self.register_buffer("marks", marks, persistent=False)
+        self.register_buffer("mark_index", torch.tensor(_LANDMARK_OF), persistent=False)
+        per_player = len(NUMBERS) + sum(NUMBERS[i].bucket_dim for i in self.bucketed)
+        if self.sees_more:
+            per_player += len(NUMBERS) + len(NEAR) * marks.shape[1]
         per_player += sum(codec.dim for codec in CATEGORIES) + len(LAYOUT.flag_bits)
         per_player += len(LAYOUT.pad_numbers) + len(LAYOUT.pad_buttons.codec.masks)  # type: ignore[union-attr]
         self.frame = nn.Linear(2 * per_player, d_model)
@@ -265,6 +273,8 @@ class Embedder(nn.Module):
 
     code_of_dim: Tensor
     group_index: Tensor
+    marks: Tensor
+    mark_index: Tensor
     pad_scale: Tensor
     pad_low: Tensor
     pad_high: Tensor
@@ -277,10 +287,15 @@ class Embedder(nn.Module):
         has_number = over_rows(context.present_numbers.unsqueeze(1).to(dtype), numbers)
         has_code = context.present_categories.to(dtype).index_select(-1, self.code_of_dim)
         parts = [numbers.clamp(rules.low, rules.high) * (has_number * rules.scale)]
-        if self.sees_steps:
+        if self.sees_more:
             # The card's scales make a walking speed 0.05, which drowns beside embeddings: the same values once more, in
             # units of a typical step and compressed, so that all are near one.
-            parts.append((numbers.clamp(rules.low, rules.high) * rules.steps).asinh() * has_number)
+            inside = numbers.clamp(rules.low, rules.high)
+            parts.append((inside * rules.steps).asinh() * has_number)
+            # Where the velocities lead, from each landmark of the stage: a death or a landing is a change of sign.
+            lead = (inside + rules.moved(inside * has_number)).index_select(-1, self.mark_index)
+            beyond = lead - over_rows(self.marks[context.stage].unsqueeze(1), lead)
+            parts += [(beyond / near).tanh() for near in NEAR]
         for index, table in zip(self.bucketed, self.buckets, strict=True):
             bucket = numbers[..., index].clamp(0, NUMBERS[index].buckets - 1).long()
             parts.append(table(bucket) * has_number[..., index : index + 1])
@@ -293,6 +308,24 @@ class Embedder(nn.Module):
         constant = torch.cat([self.stage(context.stage), present.index_select(-1, self.group_index).to(dtype)], -1)
         token: Tensor = self.frame(torch.cat(parts, -1).flatten(-2))
         return token + over_rows(self.sequence(constant), token)
+
+
+_ACROSS, _UP = LAYOUT.number("position_x"), LAYOUT.number("position_y")
+_LANDMARK_OF = [_ACROSS] * 4 + [_UP] * 6
+"""Which coordinate each landmark belongs to."""
+
+
+def _landmarks() -> list[list[float]]:
+    """For each stage code the places that matter: blast zones and edges, then blast zones, floor and platforms.
+
+    0 for stages whose geometry is not known; the floor stands for platforms that a stage has not.
+    """
+    table = [[0.0] * len(_LANDMARK_OF) for _ in range(STAGE.vocab)]
+    for number, stage in GEOMETRY.items():
+        heights = [platform.height for platform in stage.platforms] + [stage.floor] * 3
+        across = [stage.left, stage.right, -stage.edge, stage.edge]
+        table[number + STAGE.offset] = [*across, stage.top, stage.bottom, stage.floor, *heights[:3]]
+    return table
 
 
 def _presence_groups() -> list[int]:

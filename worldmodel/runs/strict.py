@@ -108,7 +108,8 @@ def _parse(text: str, path: Path) -> CommentedMap:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
-        problem = (error.problem or error.context or "not YAML").split("\n")[0]
+        # The loader's sentence on duplicates goes on with both values, however long they are.
+        problem = (error.problem or error.context or "not YAML").split("\n")[0].split(" with value ")[0]
         way_out = "remove one of the two" if "duplicate" in problem else "mend the line"
         raise ConfigError([Problem(f"{where}: {problem}", "YAML 1.2 with every key once", way_out)]) from None
     except YAMLError as error:
