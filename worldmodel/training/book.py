@@ -129,10 +129,9 @@ class Book:
                 self.say(self._line(rows[-1][1], pace))
 
     def _line(self, means: dict[str, float], pace: dict[str, float]) -> str:
-        groups = " ".join(f"{group} {means[LOSS_PREFIX + group]:.3g}" for group in GROUPS)
         shares = " ".join(f"{phase} {pace[f'share_{phase}']:.0%}" for phase in self.pace.phases)
         return (
-            f"step {self.state.step:,}/{self.plan.num_steps:,}  loss {means[TOTAL]:.4f} ({groups})  "
+            f"step {self.state.step:,}/{self.plan.num_steps:,}  loss {means[TOTAL]:.4f}  "
             f"lr {self.plan.schedule.lr(max(0, self.state.step - 1)):.2e}  {pace['examples_per_s']:,.0f} frames/s "
             f"({shares})  {pace['memory_gb']:.1f} GB  {_duration(pace['eta_s'])} left"
         )
@@ -159,7 +158,8 @@ class Book:
         if total is not None and total < self.state.best.get("value", float("inf")):
             self.state.best = {"value": total, "step": float(step)}
         behind = beaten(self.values, self.naive)
-        verdict = f"; not better than naive in {', '.join(behind)}" if behind else "; better than naive in every metric"
+        few = ", ".join(behind[:4]) + (f" and {len(behind) - 4} more" if len(behind) > 4 else "")
+        verdict = f"; not better than naive in {few}" if behind else "; better than naive in every metric"
         self.say(f"step {step:,}: {_shown(self.values)}{verdict}")
         self.pace.lap("")
 
