@@ -92,6 +92,10 @@ def number_losses(prediction: Prediction, previous: State, target: State, rules:
     wanted, difference = rules.encode(previous, target)
     changed = difference.abs() > rules.gate
     counts = changed | ~rules.is_gated
+    if prediction.gates is not None:
+        # A step is learned wherever it is used, also where the gate opens and should not: it then becomes the median of
+        # what really follows an open gate, nothing included. Else a false alarm costs the whole size of a hit.
+        counts = counts | rules.spread_gates(prediction.gates.detach() > 0)
     out = prediction.numbers
     huber = F.smooth_l1_loss(out, wanted, reduction="none", beta=HUBER_BETA)
     step = huber if rules.kind == "residual" else torch.where(rules.squared, (out - wanted).square(), huber)
