@@ -38,7 +38,7 @@ def measured(*arguments: object) -> dict[str, float]:
 def main() -> None:
     made = parser(__doc__ or "")
     made.add_argument("--games", type=int, default=2000)
-    made.add_argument("--max-frames", type=int, default=2500)
+    made.add_argument("--max-frames", type=int, default=1850)
     made.add_argument("--block-frames", type=int, default=1_000_000)
     options = made.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -50,7 +50,8 @@ def main() -> None:
             "ingest": measured("ingest", root / "replays", "--out", root / "dataset"),
             "train": measured(
                 "train", "demo", f"data.block_frames={options.block_frames}", "training.val_windows=256",
-                "training.batch_size=64", "data.length=256", "--epochs", 1,
+                "training.batch_size=64", "data.length=256", "--epochs", 1, "model.d_model=32", "model.d_state=8",
+                "model.headdim=16",
                 "--data", root / "dataset", "--runs", root / "runs",
             ),
         }  # fmt: skip
