@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -115,3 +116,16 @@ def test_wrong_input_is_one_line_and_exit_2(case: str, tmp_path: Path, capsys: p
     assert told in lines[0]
     assert captured.out == ""
     assert sorted(tmp_path.rglob("*")) == before, "something was written"
+
+
+def test_a_full_disk_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("worldmodel.runs.atomic.write_bytes", full)
+    assert main(["synth", "--games", "1", "--out", str(tmp_path / "out")]) == 1
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert "make room" in lines[0]

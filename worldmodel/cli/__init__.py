@@ -7,6 +7,7 @@ Exit codes: 0 ok, 1 failed, 2 wrong use, 3 stopped by a rule.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import pkgutil
 import sys
@@ -15,6 +16,8 @@ from typing import cast
 import typer
 
 from worldmodel.errors import WorldModelError
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 # Typer brings its own copy of click in newer versions; its usage errors are reached through this public child.
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
@@ -47,12 +50,21 @@ def main(arguments: list[str] | None = None) -> int:
     except WorldModelError as error:
         print(f"worldmodel: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("worldmodel: interrupted", file=sys.stderr)
-        return 130
     except BrokenPipeError:  # the reader of our output left, as `head` does; what we did stands
         sys.stderr.close()
         return 0
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        print(
+            f"worldmodel: {error.strerror} ({error.filename or 'while writing'}); what was finished before is whole; "
+            "make room and run the same command again",
+            file=sys.stderr,
+        )
+        return 1
+    except KeyboardInterrupt:
+        print("worldmodel: interrupted", file=sys.stderr)
+        return 130
     return code if isinstance(code, int) else 0
 
 

@@ -7,7 +7,6 @@ number of games, the lanes or the worker. Must not: know physics or bytes.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
@@ -22,6 +21,7 @@ from worldmodel.replays.synth.players import decide
 from worldmodel.replays.synth.sim import step
 from worldmodel.replays.synth.state import Pads, State
 from worldmodel.replays.synth.writer import LATEST, write_slp
+from worldmodel.runs import atomic
 from worldmodel.schema.field import Version
 
 GENERATOR_VERSION = 1
@@ -108,7 +108,7 @@ def write_games(
 
 def _write(out: Path, seed: int, numbers: list[int], rules: Rules) -> Iterator[int]:
     for number, game in play(seed, numbers, rules):
-        _write_aside(out / game_name(seed, number), write_slp(game))
+        atomic.write_bytes(out / game_name(seed, number), write_slp(game))
         yield number
 
 
@@ -137,14 +137,4 @@ def _claim(out: Path, seed: int, rules: Rules) -> None:
             f"{out} holds other files", "an empty folder or one of an earlier synth run", "choose another folder"
         )
     out.mkdir(parents=True, exist_ok=True)
-    _write_aside(marker, json.dumps(ours, indent=1).encode())
-
-
-def _write_aside(path: Path, data: bytes) -> None:
-    """Write beside, flush to disk, rename: the file appears whole."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(aside, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, path)
+    atomic.write_bytes(marker, json.dumps(ours, indent=1).encode())
