@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Sequence
+from math import gcd
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
@@ -21,6 +22,9 @@ from worldmodel.runs import strict
 from worldmodel.runs.strict import Strict
 
 EXPERIMENTS = Path(worldmodel.__file__).parent / "experiments"
+
+LANES = 8
+"""Lanes of a batch if nobody says otherwise, and so the world sizes that a run can go on with: 1, 2, 4, 8."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -61,9 +65,15 @@ else:
 
 
 class _Data(Strict):
-    """block_frames: frames of whole games held in memory at a time, at about 250 bytes each on top of the model."""
+    """Which frames make a sample, and how they reach the device.
+
+    block_frames: frames of whole games that are shuffled among each other, and held at a time at about 200 bytes each.
+    lanes: parts that every batch takes equal shares from; the processes of a run share them out, so their number must
+    divide it. null: as many as go into 8 and into the batch.
+    """
 
     block_frames: PositiveInt = 6_000_000
+    lanes: PositiveInt | None = None
 
 
 class WindowData(_Data):
@@ -78,8 +88,13 @@ class WindowData(_Data):
 
     @property
     def length(self) -> int:
-        """Tokens of a window."""
+        """Tokens of a step."""
         return self.context_len
+
+    @property
+    def carry(self) -> int:
+        """Steps that a window is good for."""
+        return 1
 
     @property
     def loss_from(self) -> int:
@@ -93,11 +108,16 @@ class WindowData(_Data):
 
 
 class SequenceData(_Data):
-    """`length` frames in a row, the loss on all after the first `burn_in`. No frame is a target twice in an epoch."""
+    """`length` frames in a row, the loss on all after the first `burn_in`. No frame is a target twice in an epoch.
+
+    carry: chunks of `length` frames that follow each other in a game, a step each, with the recurrent state carried
+    (and no gradient through it). Only the first of them has a burn-in.
+    """
 
     mode: Literal["sequence"] = "sequence"
     length: PositiveInt = 64
     burn_in: NonNegativeInt = 8
+    carry: PositiveInt = 1
 
     @model_validator(mode="after")
     def _something_is_scored(self) -> SequenceData:
@@ -113,16 +133,19 @@ class SequenceData(_Data):
     @property
     def stride_frames(self) -> int:
         """Frames from one window's start to the next's."""
-        return self.length - self.burn_in
+        return self.length * self.carry - self.burn_in
 
 
 class Training(Strict):
     """How the weights move, and how often one looks.
 
     epochs: in total, also when a run is resumed. warmup_fraction: share of all steps in which the learning rate rises.
+    batch_size: windows that one update is the mean over, on all devices together; accumulate: parts that it is computed
+    in, one after the other, for less memory. ema: decay of a running mean of the weights, kept and evaluated beside
+    them; null for none.
     log_every_steps: steps that one row of metrics is the mean of; log_every_s: how often rows are fetched from the
     device, written and shown. val_every_fraction: of an epoch; val_windows: size of the fixed held-out sample, 0 for
-    no validation.
+    no validation, "all" for every held-out window there is.
     checkpoint_every_min: besides one at each epoch's end; keep_last: how many of those stay.
     threads: of the CPU; null leaves the machine's choice (sums then depend on the machine in their last bits).
     """
@@ -133,6 +156,8 @@ class Training(Strict):
     weight_decay: NonNegativeFloat = 1e-5
     warmup_fraction: Share = 0.0
     grad_clip: PositiveFloat = 1.0
+    accumulate: PositiveInt = 1
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     seed: NonNegativeInt = 0
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool = False
@@ -140,9 +165,15 @@ class Training(Strict):
     log_every_steps: PositiveInt = 100
     log_every_s: PositiveFloat = 10.0
     val_every_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
-    val_windows: NonNegativeInt = 4096
+    val_windows: NonNegativeInt | Literal["all"] = 4096
     checkpoint_every_min: PositiveFloat = 10.0
     keep_last: PositiveInt = 2
+
+    @model_validator(mode="after")
+    def _parts_are_whole(self) -> Training:
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"accumulate {self.accumulate} does not divide batch_size {self.batch_size}")
+        return self
 
 
 class ScheduledSampling(Strict):
@@ -161,6 +192,55 @@ class ScheduledSampling(Strict):
     targets: Literal["clean", "corrective"] = "clean"
 
 
+class ContextNoise(Strict):
+    """Our disturbance of the context: per field in its own unit, correlated over time as real drift is.
+
+    rate: share of samples. scale: times the field's `drift` in the schema (a typical error of a rollout); fields: other
+    standard deviations, by name, in the field's unit. correlation: of one frame's noise with the next one's.
+    ramp: share of all steps over which rate and noise rise to their values, from the first step on.
+    targets: "corrective": differences to the frame that was shown; "clean": to the true one.
+    """
+
+    rate: Share = 0.5
+    scale: NonNegativeFloat = 1.0
+    fields: dict[str, NonNegativeFloat] = {}
+    correlation: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    ramp: Share = 0.1
+    targets: Literal["clean", "corrective"] = "corrective"
+
+
+class SelfForcing(Strict):
+    """Some sequences are shown frames that the model itself made, and learn to come back to the true ones.
+
+    every: one sequence in so many. max_frames: frames rolled out through the transition at the most. The number rises
+    from 1 at `begin` to `max_frames` at `reach`, both shares of all steps.
+    """
+
+    every: PositiveInt = 4
+    max_frames: PositiveInt = 8
+    begin: Share = 0.2
+    reach: Share = 0.8
+
+    @model_validator(mode="after")
+    def _in_order(self) -> SelfForcing:
+        if self.begin > self.reach:
+            raise ValueError(f"begin {self.begin} is after reach {self.reach}")
+        return self
+
+
+class Emphasis(Strict):
+    """Rows that count for more in the loss.
+
+    action_change: weight of a player's row in which his action state changes (others: 1). events: name of an event
+    of the schema -> share of the loss's row weight that its rows shall have; their weight follows from how often it
+    happens in the training games, and is at most `max_weight`.
+    """
+
+    action_change: PositiveFloat = 1.0
+    events: dict[str, Annotated[float, Field(gt=0, lt=1)]] = {}
+    max_weight: PositiveFloat = 100.0
+
+
 class Experiment(Strict):
     """An experiment file."""
 
@@ -168,7 +248,21 @@ class Experiment(Strict):
     data: Annotated[WindowData | SequenceData, Field(discriminator="mode")]
     training: Training = Training()
     loss_weights: LossWeights = LossWeights()
+    emphasis: Emphasis | None = None
     scheduled_sampling: ScheduledSampling | None = None
+    context_noise: ContextNoise | None = None
+    self_forcing: SelfForcing | None = None
+
+    @property
+    def lanes(self) -> int:
+        """Parts that every batch takes equal shares from (see `_Data`)."""
+        return self.data.lanes or gcd(self.training.batch_size, LANES)
+
+    @model_validator(mode="after")
+    def _lanes_share_a_batch(self) -> Experiment:
+        if self.training.batch_size % self.lanes:
+            raise ValueError(f"data.lanes {self.lanes} does not divide training.batch_size {self.training.batch_size}")
+        return self
 
     @property
     def weights(self) -> dict[str, float]:
