@@ -10,7 +10,7 @@ batch are one small batch.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from torch import Tensor
 from worldmodel.dataset.blocks import load_block
 from worldmodel.dataset.store import Dataset
 from worldmodel.dataset.windows import Windows
+from worldmodel.errors import WrongUse
 from worldmodel.nn.frames import Context, DeviceBlock, Pads, State
 
 Batch = tuple[State, Pads, Context]
@@ -32,6 +33,27 @@ class Batches:
     windows: Windows
     batch_size: int
     device: torch.device
+    lanes: int = field(default=1, kw_only=True)
+    team_rank: int = field(default=0, kw_only=True)
+    team_world: int = field(default=1, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.lanes % self.team_world:
+            raise WrongUse(
+                f"{self.team_world} processes for {self.lanes} lanes of a batch",
+                "a number of processes that divides the lanes",
+                f"start fewer processes, or set data.lanes to a multiple of {self.team_world} in a new run",
+            )
+
+    @property
+    def local_size(self) -> int:
+        """Windows of one batch that this process holds."""
+        return self.size // self.team_world
+
+    @property
+    def first_slot(self) -> int:
+        """Place of the first of them in the batch."""
+        return self.team_rank * self.local_size
 
     @property
     def num_per_epoch(self) -> int:
