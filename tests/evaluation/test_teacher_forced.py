@@ -87,9 +87,9 @@ def test_losses_are_those_of_the_objective(in_memory: SimpleNamespace) -> None:
     values = found.models["b"].overall()
     states, pads, context = DeviceBlock.from_block(dataset.load(np.array([0]))).gather(torch.tensor([[0, 0]]), 21)
     previous, now, target = aligned(states, pads)
-    total, groups = loss(model(previous, now, context), previous, target, context, model.rules, weights)
+    total, values_G, _ = loss(model(previous, now, context), previous, target, context, model.rules, weights)
     assert values["loss/total"] == pytest.approx(total.item(), rel=1e-5)
-    for group, value in groups.items():
+    for group, value in zip(GROUPS, values_G, strict=True):
         assert values[f"loss/{group}"] == pytest.approx(value.item(), rel=1e-5)
 
 

@@ -131,7 +131,7 @@ def test_every_parameter_gets_gradient(arch: str, kind: str) -> None:
     model = build(arch, kind)
     states, pads, context = random_frames(6, 20, dtype=torch.float64, missing=True)
     previous, now, target = aligned(states, pads)
-    total, _ = loss(model(previous, now, context), previous, target, context, model.rules, WEIGHTS)
+    total, _, _ = loss(model(previous, now, context), previous, target, context, model.rules, WEIGHTS)
     total.backward()
     without = [
         name
@@ -203,7 +203,7 @@ def test_loss_falls(arch: str, kind: str) -> None:
     values = []
     for _ in range(25):
         optimizer.zero_grad()
-        total, _ = loss(model(previous, now, context), previous, target, context, model.rules, WEIGHTS)
+        total, _, _ = loss(model(previous, now, context), previous, target, context, model.rules, WEIGHTS)
         total.backward()
         optimizer.step()
         values.append(float(total.detach()))

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from worldmodel.dataset.blocks import load_block
 from worldmodel.dataset.store import Dataset
-from worldmodel.dynamics.objective import GROUPS, group_sums
+from worldmodel.dynamics.objective import GROUPS, group_counts, group_sums
 from worldmodel.dynamics.step import advance
 from worldmodel.evaluation import heldout
 from worldmodel.evaluation.heldout import Games, Tick
@@ -52,15 +52,17 @@ def evaluate(
     block_frames: int = heldout.BLOCK_FRAMES,
     device: torch.device | str = "cpu",
     tick: Tick | None = None,
+    part: tuple[int, int] = (0, 1),
 ) -> TeacherForced:
     """Score windows of `length` tokens, after `burn_in` of them: each frame at most once.
 
     A run's own settings belong here: a model trained on windows of K frames is shown K frames (burn_in = K - 1).
     `weights` of loss groups. `max_windows`: None for all. `tick` hears of windows done, summed over models.
+    part: (i, n): only every n-th game from the i-th on; sums of the other games stay 0, so that the n parts add up.
     """
     plan = heldout.sample(heldout.windows(games.num_frames, length=length, burn_in=burn_in), max_windows, seed=seed)
     sums = {name: Sums.zeros(len(games), device) for name in models}
-    used = np.unique(plan[:, 0])
+    used = np.unique(plan[:, 0])[part[0] :: part[1]]
     batch = max(1, batch_tokens // length)
     token_T = torch.arange(length, device=device)
 
@@ -123,7 +125,7 @@ def _losses(
     # Each frame as a sequence of its own: the objective's sums are per sequence, and here frames are left out.
     apart = (_apart_prediction(prediction), previous.map(_apart), target.map(_apart))
     contexts = context.map(lambda tensor: tensor.repeat_interleave(num_t, 0))
-    sums_FG, counts_FG = group_sums(*apart, contexts, rules)
+    sums_FG, counts_FG = group_sums(*apart, contexts, rules), group_counts(contexts, 1, rules)
     weight_G = sums_FG.new_tensor([weights[group] for group in GROUPS])
     total_F = (sums_FG / counts_FG.clamp(min=1) * weight_G).sum(-1, keepdim=True)
     both = torch.cat([total_F, sums_FG], -1), torch.cat([torch.ones_like(total_F), counts_FG], -1)

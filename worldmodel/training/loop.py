@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from worldmodel.dataset.store import Dataset
-from worldmodel.dynamics.objective import GROUPS, loss
+from worldmodel.dynamics.objective import loss
 from worldmodel.models.base import make_model
 from worldmodel.nn.frames import Context, Pads, State, aligned
 from worldmodel.runs.folder import CheckpointFolder, RunFolder
@@ -137,8 +137,8 @@ def make_step(plan: Plan, state: TrainState) -> Callable[[Batch, Book], None]:
         with torch.autocast(plan.device.type, dtype=torch.bfloat16, enabled=training.precision == "bf16"):
             prediction = model(shown, pads, context, loss_from=loss_from)
         origin = shown if corrective else previous
-        total, groups = loss(prediction, origin, target, context, model.rules, weights, loss_from=loss_from)
-        return total, torch.stack([total.detach(), *(groups[name].detach() for name in GROUPS)])
+        costs = loss(prediction, origin, target, context, model.rules, weights, loss_from=loss_from)
+        return costs.total, torch.cat([costs.total.detach()[None], costs.groups])
 
     if training.compile:
         losses = torch.compile(losses, dynamic=False)
