@@ -97,6 +97,11 @@ class WindowData(_Data):
         return 1
 
     @property
+    def rows(self) -> int:
+        """Rows of a window: its tokens, and the state before the first."""
+        return self.context_len + 1
+
+    @property
     def loss_from(self) -> int:
         """First token whose prediction counts."""
         return self.context_len - 1
@@ -134,6 +139,11 @@ class SequenceData(_Data):
     def stride_frames(self) -> int:
         """Frames from one window's start to the next's."""
         return self.length * self.carry - self.burn_in
+
+    @property
+    def rows(self) -> int:
+        """Rows of a window: the tokens of all its steps, and the state before the first."""
+        return self.length * self.carry + 1
 
 
 class Training(Strict):
@@ -259,7 +269,9 @@ class Experiment(Strict):
         return self.data.lanes or gcd(self.training.batch_size, LANES)
 
     @model_validator(mode="after")
-    def _lanes_share_a_batch(self) -> Experiment:
+    def _sections_fit(self) -> Experiment:
+        if self.self_forcing and self.data.carry > 1:
+            raise ValueError("self_forcing and data.carry > 1 exclude each other: a carried state has one history")
         if self.training.batch_size % self.lanes:
             raise ValueError(f"data.lanes {self.lanes} does not divide training.batch_size {self.training.batch_size}")
         return self

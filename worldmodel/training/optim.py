@@ -1,6 +1,6 @@
-"""AdamW and its learning rate: a pure function of the step and of the total.
+"""AdamW, its learning rate, and the running mean of the weights: pure functions of the step and of the total.
 
-Owns: which parameters decay, and the schedule. Must not: step by epochs.
+Owns: which parameters decay, the schedule, the mean. Must not: step by epochs.
 """
 
 from __future__ import annotations
@@ -65,3 +65,13 @@ class Schedule:
         last = max(0, self.num_steps - 1)
         steps = {0, self.num_warmup, last, *(round(last * share) for share in (0.25, 0.5, 0.75))}
         return [(step, self.lr(step)) for step in sorted(steps) if step <= last]
+
+
+@torch.no_grad()
+def update_ema(ema: nn.Module, model: nn.Module, decay: float, step: int) -> None:
+    """Move the running mean towards the weights, after update number `step` (from 0). No synchronisation.
+
+    The decay rises to its value, as min(decay, (1 + step) / (10 + step)): the first weights are soon forgotten.
+    """
+    now = min(decay, (1 + step) / (10 + step))
+    torch._foreach_lerp_(list(ema.parameters()), list(model.parameters()), 1 - now)

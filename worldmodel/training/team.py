@@ -44,6 +44,20 @@ class Team:
             dist.all_reduce(tensor)
         return tensor
 
+    def sum_on_host(self, tensor: Tensor) -> Tensor:
+        """Sum over all processes of a CPU tensor, in place."""
+        if self.world > 1:
+            dist.all_reduce(tensor, group=self.host_group)
+        return tensor
+
+    def told(self, text: str) -> str:
+        """What the lead says, for everybody."""
+        if self.world == 1:
+            return text
+        message = [text]
+        dist.broadcast_object_list(message, src=0, group=self.host_group)
+        return message[0]
+
 
 ALONE = Team()
 

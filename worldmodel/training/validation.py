@@ -6,6 +6,7 @@ Owns: which sample. Must not: define a metric.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,11 +16,12 @@ from worldmodel.dataset.store import Dataset
 from worldmodel.errors import WrongUse
 from worldmodel.evaluation import heldout, teacher_forced
 from worldmodel.evaluation.heldout import HELD_OUT, Games
-from worldmodel.evaluation.metrics import METRICS
+from worldmodel.evaluation.metrics import METRICS, GameSums
 from worldmodel.evaluation.suite import baselines
 from worldmodel.models.base import WorldModel
 from worldmodel.tracking.progress import progress
 from worldmodel.training.config import Experiment
+from worldmodel.training.team import ALONE, Team
 
 SEED = 20260225
 """Of the sample: the same in every run, so that runs can be compared."""
@@ -36,13 +38,16 @@ class Validation:
     experiment: Experiment
     games: Games
     device: torch.device
+    team: Team = ALONE
 
     def measure(self, models: Mapping[str, WorldModel]) -> dict[str, dict[str, float | None]]:
         """Every metric of each model, under its `PREFIX`ed name. All in evaluation mode, with the run's precision."""
         data, training = self.experiment.data, self.experiment.training
         bf16 = training.precision == "bf16"
+        max_windows = None if training.val_windows == "all" else training.val_windows
+        total = max_windows and max_windows * len(models) // self.team.world
         with (
-            progress("validating", training.val_windows * len(models), unit="windows") as bar,
+            progress("validating", total, unit="windows") if self.team.is_lead else nullcontext() as bar,
             torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16),
         ):
             found = teacher_forced.evaluate(
@@ -52,25 +57,34 @@ class Validation:
                 length=data.length,
                 burn_in=data.loss_from,
                 weights=self.experiment.weights,
-                max_windows=training.val_windows,
+                max_windows=max_windows,
                 seed=SEED,
                 device=self.device,
-                tick=bar.advance,
+                tick=bar.advance if bar else None,
+                part=(self.team.rank, self.team.world),
             )
         return {
-            name: {PREFIX + metric: value for metric, value in sums.overall().items()}
+            name: {PREFIX + metric: value for metric, value in self._of_all(sums).overall().items()}
             for name, sums in found.models.items()
         }
+
+    def _of_all(self, sums: GameSums) -> GameSums:
+        """Sums over the games of all processes: each game has one that looked at it, so the order changes no bit."""
+        for array in (sums.numerator, sums.denominator):
+            self.team.sum_on_host(torch.from_numpy(array))
+        return sums
 
     def baselines(self) -> dict[str, dict[str, float | None]]:
         """Every metric of each naive model, on the same windows."""
         return self.measure({name: model.to(self.device) for name, model in baselines().items()})
 
 
-def make_validation(dataset: Dataset, experiment: Experiment, device: torch.device) -> Validation | None:
+def make_validation(
+    dataset: Dataset, experiment: Experiment, device: torch.device, team: Team = ALONE
+) -> Validation | None:
     """The sample of a run; None if `val_windows` is 0. Raises WrongUse if no held-out game is long enough.
 
-    Its games are a seeded choice that fits into one block of memory.
+    Its games are a seeded choice that fits into one block of memory; with `val_windows: all` they are all there are.
     """
     if experiment.training.val_windows == 0:
         return None
@@ -88,8 +102,10 @@ def make_validation(dataset: Dataset, experiment: Experiment, device: torch.devi
     games = heldout.choose_games(dataset)
     order = np.random.default_rng(SEED).permutation(np.flatnonzero(np.isin(games.num, long_enough)))
     fits = np.cumsum(games.num_frames[order]) <= min(heldout.BLOCK_FRAMES, experiment.data.block_frames)
+    if experiment.training.val_windows == "all":
+        fits[:] = True
     chosen = np.sort(order[fits]) if fits.any() else order[:1]
-    return Validation(dataset, experiment, _only(games, chosen), device)
+    return Validation(dataset, experiment, _only(games, chosen), device, team)
 
 
 def beaten(values: Mapping[str, float | None], naive: Mapping[str, Mapping[str, float | None]]) -> list[str]:
