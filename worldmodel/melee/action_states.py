@@ -157,6 +157,20 @@ GROUPS: dict[str, frozenset[int]] = {
 GROUP_NAMES: tuple[str, ...] = tuple(GROUPS)
 """Names of the groups; a group's position here is its code."""
 
+
+def _named(names: str) -> frozenset[int]:
+    return frozenset(NAMES.index(name) for name in names.split())
+
+
+LEDGE_GRABS: frozenset[int] = _named("CliffCatch")
+"""The first state on a ledge. Whoever grabs it again was off it in between."""
+
+GRAB_HOLDS: frozenset[int] = _named("CatchPull CatchDashPull")
+"""The first state of a grab that has caught somebody. In 84 real games all 511 catches began with one of the two."""
+
+TECHS: frozenset[int] = GROUPS["tech"] - _named("PassiveWallJump")
+"""Techs. The jump off a wall is left out: of 29 seen in 84 real games 17 followed a jump, only 7 a launch."""
+
 # fmt: off
 AIRBORNE_STATES: frozenset[int] = frozenset((
     0, 1, 2, 4, 6, 7, 12, 13, 25, 26, 27, 28, 29, 32, 35, 38, 65, 66, 67, 68, 69, 87, 88, 89, 90, 91,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from worldmodel.schema.events import EVENTS
 from worldmodel.schema.field import Buttons, Category, Codec, Field, Flags, Number, OutOfRange, Scope
 from worldmodel.schema.layout import LAYOUT
 from worldmodel.schema.sparse import SPARSE_TABLES
@@ -102,6 +103,19 @@ def fields_document() -> str:
         (
             (f"`{table.name}`", _version(table.since), ", ".join(f"`{c.name}` {c.dtype}" for c in table.columns))
             for table in SPARSE_TABLES
+        ),
+    )
+    lines += [
+        "## Events",
+        "",
+        "What may happen to a player from one row to the next; unknown where a replay lacks one of the fields.",
+        "",
+    ]
+    lines += _table(
+        ("event", "what happens", "from"),
+        (
+            (f"`{event.name}`", event.doc, ", ".join(f"`{LAYOUT.the(role).name}`" for role in event.needs))
+            for event in EVENTS.values()
         ),
     )
     return "\n".join(lines).rstrip() + "\n"
