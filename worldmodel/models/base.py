@@ -187,15 +187,21 @@ def _module(arch: str) -> Any:
 _KEY = "worldmodel"
 
 
-def save_weights(model: WorldModel, path: Path, *, code_version: str | None = None) -> None:
-    """Write a safetensors file, durably, that `load_model` needs nothing else for."""
+def save_weights(
+    model: WorldModel, path: Path, *, weights: Mapping[str, Tensor] | None = None, code_version: str | None = None
+) -> None:
+    """Write a safetensors file, durably, that `load_model` needs nothing else for.
+
+    weights: an earlier state of the model, to be written instead of the one that it has now.
+    """
     about = {
         "config": model.config.model_dump(mode="json"),
         "codec_hash": LAYOUT.codec_hash,
         "store_hash": LAYOUT.store_hash,
         "code_version": code_version or version("worldmodel"),
     }
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    state = model.state_dict() if weights is None else weights
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     write_bytes(path, save(tensors, {_KEY: json.dumps(about)}))
 
 

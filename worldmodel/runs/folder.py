@@ -4,8 +4,10 @@
     run.json          where it came from: code, data, machine, arguments
     code.diff         what the code differed by from its commit (only in a changed checkout)
     events.jsonl      what happened: started, checkpoint, resumed, ended (one line each)
-    metrics.jsonl     the curves
-    checkpoints/      step-NNNNNNNNN/{state.pt, weights.safetensors, meta.json}
+    metrics.jsonl     the curves: what depends on the experiment and the data alone
+    pace.jsonl        speed, memory, time left: what depends on the machine
+    lock              held by the process that trains the run
+    checkpoints/      step-NNNNNNNNN/{state.pt, weights.safetensors, weights_ema.safetensors, meta.json}
     latest.json       name of the newest checkpoint, for other programs; this one looks for itself
     report/           what evaluation wrote
 
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +32,7 @@ from worldmodel.runs import atomic
 
 _STEP_PREFIX = "step-"
 _META = "meta.json"
+_META_HASH = "meta_sha256"
 
 
 class NotARun(WrongUse):
@@ -53,18 +57,27 @@ class CheckpointFolder:
         return self.path / "weights.safetensors"
 
     @property
+    def weights_ema(self) -> Path:
+        """The running mean of the weights, for use; there only if the run keeps one."""
+        return self.path / "weights_ema.safetensors"
+
+    @property
     def meta(self) -> dict[str, Any]:
         """The content of meta.json. Raises ValueError or OSError if it is damaged."""
         value = json.loads((self.path / _META).read_text(encoding="utf-8"))
         if not isinstance(value, dict) or not isinstance(value.get("files"), dict):
-            raise ValueError(f"{self.path / _META} is not a checkpoint's meta data")
+            raise ValueError(f"{_META} is not a checkpoint's meta data")
+        if value.pop(_META_HASH, None) not in (None, _hash_of(value)):  # none: written before there was one
+            raise ValueError(f"{_META} does not have its checksum")
         return value
 
     def problem(self) -> str | None:
         """Why this checkpoint cannot be used, or None if every file is there with its checksum."""
         try:
-            files = self.meta["files"]
-            for name, expected in files.items():
+            meta = self.meta
+            if meta.get("step") != self.step or not meta["files"]:
+                return f"{_META} speaks of another checkpoint"
+            for name, expected in meta["files"].items():
                 if _sha256(self.path / name) != expected:
                     return f"{name} does not have its checksum"
         except (OSError, ValueError) as error:
@@ -82,6 +95,8 @@ class RunFolder:
         self.code_diff = path / "code.diff"
         self.events = path / "events.jsonl"
         self.metrics = path / "metrics.jsonl"
+        self.pace = path / "pace.jsonl"
+        self.lock = path / "lock"
         self.checkpoints = path / "checkpoints"
         self.latest = path / "latest.json"
         self.report = path / "report"
@@ -120,6 +135,12 @@ class RunFolder:
         if not path.is_dir():
             raise NotARun(f"no folder {path}", "the folder of a run", "check the path, or start one with train")
         missing = [file.name for file in (run.config, run.provenance) if not file.is_file()]
+        if missing and run.checkpoints.is_dir():
+            raise NotARun(
+                f"{path} ended while it was being made (no {' and no '.join(missing)})",
+                "the folder of a run",
+                "nothing was trained yet: delete it, and start again with worldmodel train CONFIG --data DATASET",
+            )
         if missing:
             raise NotARun(f"{path} has no {' and no '.join(missing)}", "the folder of a run", "check the path")
         return run
@@ -148,10 +169,41 @@ class RunFolder:
             if problem is None:
                 return checkpoint, problems
             problems.append(f"{checkpoint.path.name}: {problem}")
-        found = f"{self.path} has no usable checkpoint"
-        if problems:
-            found += f" ({'; '.join(problems)})"
-        raise WrongUse(found, "at least one whole checkpoint", "train the run first, or name another")
+        if not problems:
+            raise WrongUse(
+                f"{self.path} has no usable checkpoint: it ended before the first was saved",
+                "at least one whole checkpoint",
+                f"nothing is lost: start again with {self._first_command()}, and delete this folder",
+            )
+        raise WrongUse(
+            f"{self.path} has no usable checkpoint ({'; '.join(problems)})",
+            "at least one whole checkpoint",
+            f"bring back an undamaged copy, or start again with {self._first_command()}",
+        )
+
+    def _first_command(self) -> str:
+        """The command that began this run, as far as run.json tells it."""
+        try:
+            told = json.loads(self.provenance.read_text(encoding="utf-8"))
+            about, data = told["experiment"], told["dataset"]["path"]
+            epochs = [] if about["epochs"] is None else ["--epochs", str(about["epochs"])]
+            words = ["worldmodel", "train", about["file"], *about["overrides"], "--data", data, *epochs]
+        except (OSError, ValueError, KeyError, TypeError):
+            return "worldmodel train CONFIG --data DATASET"
+        return shlex.join(words)
+
+    @contextmanager
+    def removed_if_no_room(self) -> Iterator[None]:
+        """For the beginning of a run: if the disk is full (any OSError) before the first checkpoint, the folder goes.
+
+        What cannot be gone on with is not left lying about, and its bytes are given back.
+        """
+        try:
+            yield
+        except OSError:
+            if not self.all_checkpoints():
+                shutil.rmtree(self.path, ignore_errors=True)
+            raise
 
     @contextmanager
     def new_checkpoint(self, step: int, meta: dict[str, Any]) -> Iterator[CheckpointFolder]:
@@ -160,14 +212,16 @@ class RunFolder:
         with atomic.new_folder(target) as aside:
             yield CheckpointFolder(aside, step)
             files = {file.name: _sha256(file) for file in sorted(aside.iterdir())}
-            atomic.write_json(aside / _META, meta | {"step": step, "files": files})
+            meta = json.loads(json.dumps(meta | {"step": step, "files": files}, allow_nan=False))
+            atomic.write_json(aside / _META, meta | {_META_HASH: _hash_of(meta)})
         atomic.write_json(self.latest, {"step": step, "checkpoint": str(target.relative_to(self.path))})
 
     def drop_checkpoints(self, keep: set[int]) -> None:
         """Delete checkpoints whose step is not in `keep`, and what killed writers left aside."""
         for checkpoint in self.all_checkpoints():
             if checkpoint.step not in keep:
-                shutil.rmtree(checkpoint.path)
+                # Renamed first: one that is half deleted when the process is killed is no checkpoint.
+                checkpoint.path.rename(checkpoint.path.with_name(f"{atomic.ASIDE}dropped-{checkpoint.path.name}"))
         for left_over in self.checkpoints.glob(f"{atomic.ASIDE}*"):
             shutil.rmtree(left_over)
 
@@ -180,6 +234,11 @@ def _names(experiment: str, name: str | None, now: datetime) -> Iterator[str]:
     yield stem
     for number in range(2, 1000):
         yield f"{stem}-{number}"
+
+
+def _hash_of(meta: dict[str, Any]) -> str:
+    """Of a checkpoint's meta data, whatever the order and the spaces in the file."""
+    return hashlib.sha256(json.dumps(meta, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:

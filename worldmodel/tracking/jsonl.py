@@ -9,6 +9,7 @@ that diverges keeps its record, and every JSON reader can read it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -40,11 +41,18 @@ class JsonlWriter:
         if self.durable:
             os.fsync(self._file.fileno())
 
-    def close(self) -> None:
-        """Flush to the disk and close."""
-        self._file.flush()
+    def sync(self) -> None:
+        """All rows so far are on the disk when this returns. May be called from another thread than `write`."""
         os.fsync(self._file.fileno())
-        self._file.close()
+
+    def close(self) -> None:
+        """Flush to the disk and close. Closed it is in any case; raises OSError if the last rows had no room."""
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        finally:
+            with contextlib.suppress(OSError):  # closing tries once more to write what just failed
+                self._file.close()
 
     def __enter__(self) -> JsonlWriter:
         return self

@@ -1,31 +1,41 @@
 """What a run writes down while it runs: rows of metrics, events, checkpoints, and lines for people.
 
-Owns: the rows of metrics.jsonl and events.jsonl, and when it is time for each. Must not: compute a loss or a metric.
+Owns: the rows of metrics.jsonl, pace.jsonl and events.jsonl, and when it is time for each. Must not: compute a loss or
+a metric.
 
-metrics.jsonl has rows of three kinds. "train" and "val" depend on the step alone, so that two runs of one experiment
-have the same; "pace" is about time and machine.
+metrics.jsonl ("train", "val" and "naive" rows) depends on the steps alone: two runs of one experiment have the same
+file, byte for byte, however often they were killed. What is about time and machine is in pace.jsonl.
+
+In a team every process has a book and calls it at the same places; only the lead's writes and speaks. What is due is
+decided once after each step, by all together, because their clocks differ and most of it is work for all of them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 from worldmodel.dynamics.objective import GROUPS
+from worldmodel.errors import WorldModelError
 from worldmodel.evaluation.metrics import HEADLINES, LOSS_PREFIX
 from worldmodel.nn.frames import State
 from worldmodel.runs.folder import RunFolder
 from worldmodel.schema import LAYOUT
 from worldmodel.tracking import jsonl
 from worldmodel.tracking.jsonl import JsonlWriter
-from worldmodel.training import checkpoint as checkpoints
 from worldmodel.training import disturbance
 from worldmodel.training.checkpoint import TrainState
+from worldmodel.training.eta import Eta, duration
 from worldmodel.training.meter import Meter, NonFinite, Pace
 from worldmodel.training.plan import Plan, Say
+from worldmodel.training.saver import Saver
+from worldmodel.training.stop import DEADLINE, REASONS, Deadline, StopRequest, Voice, lasting_output
+from worldmodel.training.team import ALONE, Team
 from worldmodel.training.validation import PREFIX, beaten
 
 TOTAL = f"{LOSS_PREFIX}total"
@@ -34,56 +44,85 @@ NAMES = (TOTAL, *(f"{LOSS_PREFIX}{group}" for group in GROUPS), "grad_norm")
 SHOWN = tuple(PREFIX + name for name in (*HEADLINES, TOTAL))
 """The card's metrics."""
 
+RECENT = 100
+"""Steps whose slowest the deadline is kept by."""
+
 Values = dict[str, float | None]
 
 
 class Book:
     """One open run. Made by `open_book`."""
 
-    def __init__(self, run: RunFolder, plan: Plan, state: TrainState, say: Say) -> None:
-        self.run, self.plan, self.state, self.say = run, plan, state, say
+    def __init__(
+        self,
+        run: RunFolder,
+        plan: Plan,
+        state: TrainState,
+        say: Say,
+        *,
+        team: Team = ALONE,
+        deadline: Deadline | None = None,
+    ) -> None:
+        self.run, self.plan, self.state, self.team = run, plan, state, team
+        self.say = Voice(say if team.is_lead else _silence)
         self.values: Values = {}
+        self.ema_values: Values = {}
         self.naive: dict[str, Values] = {}
         self._settings = plan.experiment.training
-        self._cut = jsonl.cut_from(run.metrics, lambda row: row["step"] > state.step)
-        earlier = jsonl.read(run.metrics).rows
-        self.naive = {row["model"]: _metrics_of(row) for row in earlier if row["kind"] == "naive"}
-        self.values = next((_metrics_of(row) for row in reversed(earlier) if row["kind"] == "val"), {})
-        self._metrics = JsonlWriter(run.metrics)
-        self._events = JsonlWriter(run.events, durable=True)
+        self._files = _Files(run, state.step) if team.is_lead else None
+        if self._files is not None:
+            self.naive, self.values, self.ema_values = self._files.last_values()
+        self._saver = Saver(run, plan.experiment, plan.steps_per_epoch, self._sync)
+        self._is_resumed = self._files is not None and bool(run.all_checkpoints())
+        # A run that goes on from a step has a checkpoint of it.
+        self._saved_step = state.step if self._is_resumed else -1
         self.meter = Meter(
             NAMES,
             row_steps=self._settings.log_every_steps,
             step=state.step,
             device=plan.device,
             unlogged=state.unlogged,
+            team=team,
+            where=plan.where,
         )
         self.pace = Pace(plan.device)
+        self._eta = Eta()
         self._paced_step = state.step
         self._last_log = self._last_save = time.monotonic()
         self._told_touched = False
+        self._deadline = deadline or Deadline()
+        self._told_deadline = False
+        self._stop_code = 0
+        self._told_hangups = self._told_lost = 0
+        # For the deadline: the way from one place where one may save to the next, and what else takes time.
+        self._spans_s: deque[float] = deque(maxlen=RECENT)
+        self._num_spans = 0
+        self._span_began, self._span_step = time.monotonic(), state.step
+        self._span_steps, self._other_s, self._write_s = 1, 0.0, 0.0
 
     # ---- events ----------------------------------------------------------------------------------------------
 
     def event(self, event: str, **more: Any) -> None:
         """Something happened. On the disk when this returns."""
-        at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        self._events.write({"event": event, "at": at, "step": self.state.step, **more})
+        if self._files is not None:
+            at = datetime.now(UTC).isoformat(timespec="milliseconds")
+            self._files.events.write({"event": event, "at": at, "step": self.state.step, **more})
 
     def open(self) -> None:
         """The first event: started, or resumed and from where."""
-        if self.state.step or self._cut:
-            self.event("resumed", num_steps=self.plan.num_steps, num_rows_dropped=self._cut)
+        if self._is_resumed and self._files is not None:
+            self.event("resumed", num_steps=self.plan.num_steps, num_rows_dropped=self._files.num_cut)
         else:
             self.event("started", num_steps=self.plan.num_steps)
         if self.plan.validation is None:
             self.event("no_validation", why="training.val_windows is 0")
 
     def end(self, reason: str) -> None:
-        """The run is over for now: the last rows, a checkpoint if there is none of this step, the last event."""
+        """The run is over for now: the last rows, a checkpoint of this step that is on the disk, the last event."""
         self.log()
-        if not any(found.step == self.state.step for found in self.run.all_checkpoints()):
-            self.save(reason)
+        self.save(reason, wait=True)
+        self._tell_saved()
+        self._tell_noises(None)
         self.event("ended", reason=reason)
 
     def tell_touched(self, previous: State, shown: State) -> None:
@@ -96,12 +135,78 @@ class Book:
         self.event("disturbed", numbers=names)
         self.say(f"step {self.state.step:,}: this batch was disturbed in {', '.join(names) or 'nothing'}")
 
-    # ---- metrics ---------------------------------------------------------------------------------------------
+    # ---- after each step -------------------------------------------------------------------------------------
 
-    def log_if_due(self) -> None:
-        """Fetch and write rows, if it is time or the device holds no more."""
-        if self.meter.is_full or time.monotonic() - self._last_log >= self._settings.log_every_s:
+    def after_step(self, stop: StopRequest, *, may_save: bool = True) -> str | None:
+        """What is due after a step, its validation included: rows, a checkpoint. Returns why to leave, or None.
+
+        may_save: whether a checkpoint can be taken here; if not, what asks for one waits until it can. Call it in every
+        process of a team after the same steps. Raises NonFinite, and OSError if the checkpoint before could not be
+        written.
+        """
+        now = time.monotonic()
+        if may_save:
+            self._measure_span(now)
+        has_ended, has_failed = self._saver.look()
+        code, is_log_due, is_save_due, has_any_failed = self.team.agree(
+            stop.code or REASONS.index(DEADLINE) * (may_save and self._deadline_is_near()),
+            int(self.meter.is_full or now - self._last_log >= self._settings.log_every_s),
+            int(now - self._last_save >= 60 * self._settings.checkpoint_every_min),
+            int(has_failed),
+        )
+        if has_ended:
+            self._tell_saved()
+        if has_any_failed:
+            raise WorldModelError("the lead process could not write its checkpoint")
+        self._tell_noises(stop)
+        self._stop_code = max(self._stop_code, code)
+        if is_log_due:
             self.log()
+        if self._stop_code and may_save:
+            return REASONS[self._stop_code]
+        if is_save_due and may_save:
+            self.save("time")
+        return None
+
+    def _measure_span(self, now: float) -> None:
+        self._num_spans += 1
+        if self._num_spans == 2:
+            self._spans_s.clear()  # the first step compiles, and is no measure for the others
+        self._spans_s.append(now - self._span_began - self._other_s)
+        self._span_steps = max(self._span_steps, self.state.step - self._span_step)
+        self._span_began, self._span_step, self._other_s = now, self.state.step, 0.0
+
+    def _deadline_is_near(self) -> bool:
+        if self._deadline.left_s == float("inf"):
+            return False
+        following = range(self.state.step + 1, self.state.step + 1 + self._span_steps)
+        validates = self.plan.validation is not None and any(self.plan.validates_after(step) for step in following)
+        step_s = max(self._spans_s) + validates * self._eta.validation_s
+        return self._deadline.is_near(step_s=step_s, write_s=self._write_s)
+
+    def _tell_saved(self) -> None:
+        """Events of checkpoints that came to the disk since the last call. Raises OSError if one did not."""
+        for saved in self._saver.finished():
+            self._write_s = max(self._write_s, saved.seconds)
+            self.event(
+                "checkpoint",
+                reason=saved.reason,
+                name=saved.name,
+                of_step=saved.step,
+                seconds=round(saved.seconds, 3),
+                stalled_s=round(saved.stalled_s, 3),
+            )
+
+    def _tell_noises(self, stop: StopRequest | None) -> None:
+        """Events of what must not end a run: hang-ups, and lines that nobody could read."""
+        if stop is not None and stop.hangups > self._told_hangups:
+            self._told_hangups = stop.hangups
+            self.event("hangup", num=stop.hangups)
+        if (self.say.num_lost and not self._told_lost) or (stop is None and self.say.num_lost > self._told_lost):
+            self._told_lost = self.say.num_lost
+            self.event("output_lost", num_lines=self.say.num_lost)
+
+    # ---- metrics ---------------------------------------------------------------------------------------------
 
     def log(self) -> None:
         """Write all complete rows (after the run's last step also the begun one), and one line about the pace.
@@ -114,27 +219,51 @@ class Book:
             self.event("non_finite", message=str(error))
             self.event("ended", reason="non-finite loss")
             raise
-        per_epoch = self.plan.steps_per_epoch
         for step, means in rows:
-            place = {"kind": "train", "step": step, "epoch": step / per_epoch}
-            self._metrics.write({**place, **means, "lr": self.plan.schedule.lr(step - 1)})
+            self._write_metrics("train", step, {**means, "lr": self.plan.schedule.lr(step - 1)})
         self._last_log = time.monotonic()
         num_steps = self.state.step - self._paced_step
         if num_steps:
             self._paced_step = self.state.step
             pace = self.pace.read(num_steps, self.plan.targets_per_step)
-            pace["eta_s"] = (self.plan.num_steps - self.state.step) * pace["step_ms"] / 1000
-            self._metrics.write({"kind": "pace", "step": self.state.step, **pace})
+            self._eta.add(num_steps, pace["step_ms"] / 1000)
+            pace |= self._left()
+            if self._files is not None:
+                self._files.pace.write({"kind": "pace", "step": self.state.step, **pace})
             if rows:
                 self.say(self._line(rows[-1][1], pace))
+            self._warn_of_deadline(pace)
+
+    def _write_metrics(self, kind: str, step: int, values: dict[str, Any]) -> None:
+        if self._files is not None:
+            self._files.metrics.write({"kind": kind, "step": step, "epoch": step / self.plan.steps_per_epoch, **values})
+
+    def _left(self) -> dict[str, float]:
+        steps = self.plan.num_steps - self.state.step
+        per_epoch = 0 if self.plan.validation is None else 1 / self._settings.val_every_fraction
+        return self._eta.left(steps, round(steps / self.plan.steps_per_epoch * per_epoch))
 
     def _line(self, means: dict[str, float], pace: dict[str, float]) -> str:
         shares = " ".join(f"{phase} {pace[f'share_{phase}']:.0%}" for phase in self.pace.phases)
+        left = duration(pace["eta_s"])
+        if pace["eta_s"]:
+            left += f" left ({duration(pace['eta_low_s'])} - {duration(pace['eta_high_s'])})"
         return (
             f"step {self.state.step:,}/{self.plan.num_steps:,}  loss {means[TOTAL]:.4f}  "
             f"lr {self.plan.schedule.lr(max(0, self.state.step - 1)):.2e}  {pace['examples_per_s']:,.0f} frames/s "
-            f"({shares})  {pace['memory_gb']:.1f} GB  {_duration(pace['eta_s'])} left"
+            f"({shares})  {pace['memory_gb']:.1f} GB  {left}"
         )
+
+    def _warn_of_deadline(self, pace: dict[str, float]) -> None:
+        """Once, as soon as it is clear: the time limit comes before the end."""
+        left_s = self._deadline.left_s
+        if not self._told_deadline and pace["eta_low_s"] > left_s:
+            self._told_deadline = True
+            self.event("deadline_before_end", eta_s=pace["eta_s"], left_s=left_s)
+            self.say(
+                f"the time limit comes in {duration(max(0.0, left_s))}, the end in {duration(pace['eta_s'])}: "
+                "this run will save and leave, and can be resumed"
+            )
 
     def baselines(self) -> None:
         """The naive models on the run's sample: what every later number is to be read beside."""
@@ -142,70 +271,113 @@ class Book:
             return
         self.naive = self.plan.validation.baselines()
         for name, values in self.naive.items():
-            self._metrics.write({"kind": "naive", "step": 0, "model": name, **values})
+            if self._files is not None:
+                self._files.metrics.write({"kind": "naive", "step": 0, "model": name, **values})
             self.say(f"naive {name}: {_shown(values)}")
         self.pace.lap("")
 
     def validate(self) -> None:
-        """Measure the model on the sample, and write it down."""
+        """Measure the model on the sample, and the running mean of its weights if there is one, and write it down."""
         if self.plan.validation is None:
             return
         self.log()
-        step, per_epoch = self.state.step, self.plan.steps_per_epoch
-        self.values = self.plan.validation.measure({"model": self.state.model})["model"]
-        self._metrics.write({"kind": "val", "step": step, "epoch": step / per_epoch, **self.values})
-        total = self.values[PREFIX + TOTAL]
-        if total is not None and total < self.state.best.get("value", float("inf")):
-            self.state.best = {"value": total, "step": float(step)}
-        behind = beaten(self.values, self.naive)
-        few = ", ".join(behind[:4]) + (f" and {len(behind) - 4} more" if len(behind) > 4 else "")
-        verdict = f"; not better than naive in {few}" if behind else "; better than naive in every metric"
-        self.say(f"step {step:,}: {_shown(self.values)}{verdict}")
+        began = time.monotonic()
+        models = {"raw": self.state.model} | ({"ema": self.state.ema} if self.state.ema is not None else {})
+        found = self.plan.validation.measure(models)
+        self.values, self.ema_values = found["raw"], found.get("ema", {})
+        step = self.state.step
+        for weights, values in found.items():
+            self._write_metrics("val", step, {"weights": weights, **values})
+            total = values[PREFIX + TOTAL]
+            if total is not None and total < self.state.best.get("value", float("inf")):
+                self.state.best = {"value": total, "step": step, "weights": weights}
+            behind = beaten(values, self.naive)
+            few = ", ".join(behind[:4]) + (f" and {len(behind) - 4} more" if len(behind) > 4 else "")
+            verdict = f"; not better than naive in {few}" if behind else "; better than naive in every metric"
+            of = ", mean of weights" if weights == "ema" else ""
+            self.say(f"step {step:,}{of}: {_shown(values)}{verdict}")
+        self._eta.validation_s = time.monotonic() - began
+        self._other_s += self._eta.validation_s
         self.pace.lap("")
 
     # ---- checkpoints -----------------------------------------------------------------------------------------
 
-    def save_if_due(self) -> None:
-        """A checkpoint, if the last is old enough."""
-        if time.monotonic() - self._last_save >= 60 * self._settings.checkpoint_every_min:
-            self.save("time")
+    def save(self, reason: str, *, wait: bool = False) -> None:
+        """A checkpoint, after all rows up to here; none if this step has one. Training goes on while it is written.
 
-    def save(self, reason: str) -> None:
-        """A checkpoint, after all rows up to here. Raises NonFinite instead of saving what is not to be trusted."""
+        wait: return when it, and every one before, is on the disk; so does the first of a run. Raises NonFinite instead
+        of saving what is not to be trusted, and OSError.
+        """
+        began = time.monotonic()
         self.log()
         self.state.unlogged = self.meter.unlogged
-        began = time.monotonic()
-        saved = checkpoints.save(
-            self.run,
-            self.state,
-            reason=reason,
-            keep_last=self._settings.keep_last,
-            steps_per_epoch=self.plan.steps_per_epoch,
-        )
+        is_first = self._saved_step < 0
+        if self._files is not None and self._saved_step != self.state.step:
+            self._saver.save(self.state, reason=reason, wait=wait or is_first)
+        elif wait:
+            self._saver.settle()
+        self._saved_step = self.state.step
         self._last_save = time.monotonic()
-        self.event("checkpoint", reason=reason, name=saved.path.name, seconds=round(self._last_save - began, 3))
+        self._other_s += self._last_save - began
+        self._tell_saved()
         self.pace.lap("")
 
+    def _sync(self) -> None:
+        if self._files is not None:
+            self._files.metrics.sync()
+
     def close(self) -> None:
-        """Close the files."""
-        self._metrics.close()
-        self._events.close()
+        """Wait for the checkpoint under way, and close the files. Raises OSError of either."""
+        with contextlib.ExitStack() as all_of:
+            if self._files is not None:
+                all_of.callback(self._files.close)
+            all_of.callback(self._saver.close)
+
+
+class _Files:
+    """The rows of a run, cut to the step that it goes on from."""
+
+    def __init__(self, run: RunFolder, step: int) -> None:
+        self.num_cut = sum(jsonl.cut_from(path, lambda row: row["step"] > step) for path in (run.metrics, run.pace))
+        self._earlier = jsonl.read(run.metrics).rows
+        self.metrics = JsonlWriter(run.metrics)
+        self.pace = JsonlWriter(run.pace)
+        self.events = JsonlWriter(run.events, durable=True)
+
+    def last_values(self) -> tuple[dict[str, Values], Values, Values]:
+        """Of the rows that were there: each naive model's, and the last validation's, raw and running mean."""
+        naive = {row["model"]: _metrics_of(row) for row in self._earlier if row["kind"] == "naive"}
+        last: dict[str, Values] = {}
+        for row in self._earlier:
+            if row["kind"] == "val":
+                last[row.get("weights", "raw")] = _metrics_of(row)
+        return naive, last.get("raw", {}), last.get("ema", {})
+
+    def close(self) -> None:
+        with contextlib.ExitStack() as all_of:
+            for file in (self.events, self.pace, self.metrics):
+                all_of.callback(file.close)
 
 
 @contextmanager
-def open_book(run: RunFolder, plan: Plan, state: TrainState, say: Say) -> Iterator[Book]:
-    """Open a run's files; an error that ends the run is its last event."""
-    book = Book(run, plan, state, say)
+def open_book(
+    run: RunFolder, plan: Plan, state: TrainState, say: Say, *, team: Team = ALONE, deadline: Deadline | None = None
+) -> Iterator[Book]:
+    """Open a run's files; an error that ends the run is its last event. Standard output may break inside."""
+    book = Book(run, plan, state, say, team=team, deadline=deadline)
     try:
-        book.open()
-        yield book
-    except NonFinite:
-        raise
+        with lasting_output(book.say):
+            book.open()
+            yield book
     except BaseException as error:
-        book.event("ended", reason=f"{type(error).__name__}: {error}")
+        # On a full disk the last words do not fit either. What happened is raised in any case.
+        with contextlib.suppress(OSError):
+            if not isinstance(error, NonFinite):
+                book.event("ended", reason=f"{type(error).__name__}: {error}")
+        with contextlib.suppress(OSError):
+            book.close()
         raise
-    finally:
-        book.close()
+    book.close()
 
 
 def _metrics_of(row: dict[str, Any]) -> Values:
@@ -216,7 +388,5 @@ def _shown(values: Values) -> str:
     return "  ".join(f"{name} {value:.4f}" for name in SHOWN if (value := values.get(name)) is not None)
 
 
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {seconds:02} s"
+def _silence(text: str) -> None:
+    pass
