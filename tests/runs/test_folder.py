@@ -137,3 +137,75 @@ def test_json_is_strict(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         atomic.write_json(tmp_path / "a.json", {"a": float("nan")})
     assert not list(tmp_path.iterdir())
+
+
+def test_every_truncation_of_every_file_is_noticed(tmp_path: Path) -> None:
+    run = make(tmp_path)
+    save(run, 5)
+    save(run, 40)
+    folder = run.checkpoints / "step-000000040"
+    files = sorted(folder.iterdir())
+    assert [file.name for file in files] == ["meta.json", "state.pt", "weights.safetensors"]
+    for file in files:
+        whole = file.read_bytes()
+        for length in {0, 1, len(whole) // 2, len(whole) - 1}:
+            file.write_bytes(whole[:length])
+            newest, _ = run.newest_checkpoint()
+            # The last byte of meta.json ends its line: without it, it still says everything.
+            assert newest.step == (40 if file.name == "meta.json" and length == len(whole) - 1 else 5)
+        file.write_bytes(whole)
+    assert run.newest_checkpoint()[0].step == 40
+
+
+def test_a_flipped_bit_of_the_meta_data_is_noticed_or_changes_nothing(tmp_path: Path) -> None:
+    run = make(tmp_path)
+    with run.new_checkpoint(40, {"epoch": 1.5, "best": {"value": 0.1}}) as folder:
+        folder.state.write_text("state")
+    checkpoint = run.newest_checkpoint()[0]
+    meaning = checkpoint.meta
+    file = checkpoint.path / "meta.json"
+    whole = file.read_bytes()
+    for position in range(len(whole)):
+        flipped = bytearray(whole)
+        flipped[position] ^= 4
+        file.write_bytes(flipped)
+        if checkpoint.problem() is None:
+            same = checkpoint.meta
+            same.pop("meta_sha256", None)
+            # A flip in the name of the checksum is what remains, and touches nothing else.
+            assert {name: same.get(name) for name in meaning} == meaning
+
+
+def test_a_checkpoint_under_another_name_is_not_one(tmp_path: Path) -> None:
+    run = make(tmp_path)
+    save(run, 5)
+    (run.checkpoints / "step-000000005").rename(run.checkpoints / "step-000000050")
+    with pytest.raises(WrongUse, match="speaks of another checkpoint"):
+        run.newest_checkpoint()
+
+
+def test_a_run_that_ended_before_its_first_checkpoint_says_how_to_start_again(tmp_path: Path) -> None:
+    run = make(tmp_path)
+    about = {"file": "tiny.yaml", "overrides": ["training.lr=1e-3"], "epochs": 3}
+    atomic.write_json(run.provenance, {"experiment": about, "dataset": {"path": "/my data"}})
+    again = "worldmodel train tiny.yaml training.lr=1e-3 --data '/my data' --epochs 3"
+    with pytest.raises(WrongUse, match="ended before the first was saved.*" + again):
+        run.newest_checkpoint()
+    run.config.unlink()
+    with pytest.raises(NotARun, match=r"ended while it was being made \(no config.yaml\).*delete it"):
+        RunFolder.open(run.path)
+
+
+def test_no_room_at_the_beginning_leaves_nothing(tmp_path: Path) -> None:
+    run = make(tmp_path)
+    with pytest.raises(OSError, match="No space"), run.removed_if_no_room():
+        raise OSError(28, "No space left on device")
+    assert not run.path.exists()
+    run = make(tmp_path)
+    with pytest.raises(ValueError, match="ours"), run.removed_if_no_room():
+        raise ValueError("a bug of ours, to be looked at")
+    assert run.path.exists()
+    save(run, 0)
+    with pytest.raises(OSError, match="No space"), run.removed_if_no_room():
+        raise OSError(28, "No space left on device")
+    assert run.newest_checkpoint()[0].step == 0
