@@ -30,6 +30,8 @@ FORMAT = 2
 """1 (2026-11): first. 2 (2026-11): the running mean of the weights, `ema`; the experiment in meta.json."""
 READABLE = (1, 2)
 
+_HASH, _PENDING = "experiment_hash", "experiment_hash_pending"
+
 
 @dataclass(slots=True)
 class TrainState:
@@ -92,6 +94,7 @@ def snapshot(state: TrainState, *, reason: str, experiment: Experiment, steps_pe
         "num_parameters": state.model.num_parameters(),
         "best": dict(state.best),
         "experiment": experiment.model_dump(mode="json"),
+        _HASH: strict.digest(experiment),
     }
     content = _copied(content)
     copied = None
@@ -169,8 +172,6 @@ def restore(checkpoint: CheckpointFolder, state: TrainState) -> None:
 
 # ---- the frozen experiment ---------------------------------------------------------------------------------------
 
-_HASH, _PENDING = "experiment_hash", "experiment_hash_pending"
-
 
 def same_experiment(folder: RunFolder, told: dict[str, Any], *, overridden: Collection[str] = ()) -> Experiment:
     """The experiment in a run's config.yaml, if it is the one that the run was begun with or has recorded since.
@@ -181,9 +182,10 @@ def same_experiment(folder: RunFolder, told: dict[str, Any], *, overridden: Coll
     found = load_experiment(folder.config)
     if _HASH not in told or strict.digest(found) in (told[_HASH], told.get(_PENDING)):
         return found
-    before = _experiment_of_newest(folder)
+    before, its_hash = _experiment_of_newest(folder)
     changed = {} if before is None else differences(before, found)
-    if before is not None and not changed.keys() - set(overridden):
+    is_recorded = its_hash in (told[_HASH], told.get(_PENDING))
+    if before is not None and is_recorded and not changed.keys() - set(overridden):
         return before
     keys = ", ".join(f"{key}: {old} -> {new}" for key, (old, new) in changed.items()) or "which keys is not known"
     first = next((f"{key}={new}" for key, (_, new) in changed.items()), "KEY=VALUE")
@@ -203,9 +205,10 @@ def record_experiment(folder: RunFolder, experiment: Experiment) -> None:
     atomic.write_json(folder.provenance, told | {_HASH: new_hash})
 
 
-def _experiment_of_newest(folder: RunFolder) -> Experiment | None:
-    checkpoint, _ = folder.newest_checkpoint()
+def _experiment_of_newest(folder: RunFolder) -> tuple[Experiment | None, str | None]:
+    """What the newest checkpoint was trained with, and its hash at that time: keys may have been added since."""
+    meta = folder.newest_checkpoint()[0].meta
     try:
-        return Experiment.model_validate(checkpoint.meta.get("experiment"))
+        return Experiment.model_validate(meta.get("experiment")), meta.get(_HASH)
     except ValidationError:  # written by another version of this package, whose keys were others
-        return None
+        return None, None
