@@ -32,7 +32,7 @@ def _codec(codec: Codec | None) -> str:
         if codec.buckets:
             parts.append(f"also embedded, {codec.buckets} entries × {codec.bucket_dim} (the last: that or more)")
         if codec.noise:
-            parts.append("context noise may touch it")
+            parts.append("the card's noise may touch it")
         return "; ".join(parts)
     if isinstance(codec, Category):
         fate = "predicted" if codec.predicted else "carried"
@@ -81,14 +81,17 @@ def fields_document() -> str:
         "",
         "A replay that lacks a field (older Slippi) has no such column: missing is unknown, never zero.",
         "",
+        "*drift* is the size of a typical error after a few frames of a rollout, in the field's unit: what",
+        "`context_noise` adds to the frames that a model is shown in training. Without one it never touches a field.",
+        "",
     ]
     for scope, title, columns in _SECTIONS:
         lines += [f"## {title}", "", columns, ""]
         lines += _table(
-            ("field", "meaning", "unit", "type", "source", "since", "how a model sees it", "loss"),
+            ("field", "meaning", "unit", "type", "source", "since", "how a model sees it", "loss", "drift"),
             (
                 (f"`{row.name}`", row.doc, row.unit, row.dtype, _source(row), _version(row.since), _codec(row.codec),
-                 row.loss or "")
+                 row.loss or "", f"{row.drift:g}" if row.drift else "")
                 for row in LAYOUT.rows if row.scope is scope
             ),
         )  # fmt: skip

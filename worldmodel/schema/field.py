@@ -153,6 +153,8 @@ class Field:
     derive: name of a function in `derived.py` that computes the field from stored ones.
     codec: how a model sees it; None: stored for later, unseen by models.
     loss: the loss group its head belongs to.
+    drift: size of a typical error after a few frames of a rollout, in the field's unit; the noise that training may
+    add to what a model is shown. 0: noise makes no sense. No encoding: it changes neither hash.
     roles: what consumers ask for instead of names.
     """
 
@@ -169,6 +171,7 @@ class Field:
     codec: Codec | None = None
     mirror: Mirror = Mirror.KEEP
     loss: str | None = None
+    drift: float = 0.0
     roles: frozenset[str] = frozenset()
 
     @property
