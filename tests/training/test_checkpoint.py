@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import errno
 import json
@@ -149,7 +150,7 @@ def test_formats(
     if is_read:
         restore(folder, make_state(experiment))
     else:
-        with pytest.raises(WrongUse, match="format 3.*format 1 or 2"):
+        with pytest.raises(WrongUse, match=r"format 3.*format 1 or 2"):
             restore(folder, make_state(experiment))
 
 
@@ -283,9 +284,8 @@ def test_a_full_disk(small_disk: Path, experiment: Experiment, wait: bool) -> No
     free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
     (small_disk / "ballast").write_bytes(b"x" * (free - size // 2))
     move(state)
-    with pytest.raises(OSError, match="No space left") as caught:
+    with pytest.raises(OSError, match="No space left") as caught, contextlib.closing(saver):
         saver.save(state, reason="time", wait=wait)
-        saver.close()
     assert caught.value.errno == errno.ENOSPC
     found, problems = run.newest_checkpoint()
     assert (found.step, problems) == (0, [])
