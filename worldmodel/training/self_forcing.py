@@ -16,6 +16,7 @@ Letters: B slots at hand, T frames shown, N own frames.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -110,11 +111,10 @@ class OwnFrames:
 
     def describe(self) -> list[str]:
         settings = self._settings
-        changes = [
-            0,
-            *(step for step in range(1, self._num_steps) if self.num_frames(step) != self.num_frames(step - 1)),
-        ]
-        table = "  ".join(f"{step:,}: {self.num_frames(step)}" for step in changes)
+        first = {
+            bisect_left(range(self._num_steps), num, key=self.num_frames) for num in range(settings.max_frames + 1)
+        }
+        table = "  ".join(f"{step:,}: {self.num_frames(step)}" for step in sorted(first) if step < self._num_steps)
         return [
             f"self-forcing: one sequence in {settings.every} is shown frames of the model's own, corrective targets",
             f"  own frames by step  {table}",
