@@ -54,19 +54,13 @@ class MemoryDataset:
             game, role = absent
             present[game, LAYOUT.number(role)] = False
             numbers[offsets[game] : offsets[game + 1], :, LAYOUT.number(role)] = 0
-        self.whole = Block(
-            numbers=numbers,
-            categories=categories,
-            flags=generator.integers(0, 256, (total, 2, (len(LAYOUT.flag_bits) + 7) // 8)).astype(np.uint8),
-            pad_numbers=pads,
-            buttons=generator.integers(0, 256, (total, 2)).astype(np.uint8),
-            offsets=offsets,
-            games=np.arange(len(lengths)),
-            stage=generator.integers(0, 33, len(lengths)).astype(np.int16),
-            present_numbers=present,
-            present_categories=np.ones((len(lengths), len(LAYOUT.categories)), np.bool_),
-            present_flags=np.ones((len(lengths), len(LAYOUT.flag_bits)), np.bool_),
-        )
+        whole = self.whole = Block.zeros(np.arange(len(lengths)), self.num_frames_per_game)
+        whole.numbers[:], whole.categories[:], whole.pad_numbers[:] = numbers, categories, pads
+        whole.flags[:] = generator.integers(0, 256, whole.flags.shape)
+        whole.buttons[:] = generator.integers(0, 256, whole.buttons.shape)
+        whole.stage[:] = generator.integers(0, 33, len(lengths))
+        whole.present_numbers[:] = present
+        whole.present_categories[:], whole.present_flags[:] = True, True
         number = range(len(lengths))
         self.games = pa.table(
             {
@@ -84,17 +78,11 @@ class MemoryDataset:
 
     def load(self, games: np.ndarray) -> Block:
         whole = self.whole
-        parts = [np.arange(whole.offsets[g], whole.offsets[g + 1]) for g in games]
-        rows = np.concatenate(parts)
-        offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
-        return Block(
-            *(getattr(whole, name)[rows] for name in ("numbers", "categories", "flags", "pad_numbers", "buttons")),
-            offsets,
-            np.asarray(games),
-            *(getattr(whole, f"{name}")[games] for name in ("stage", "present_numbers")),
-            whole.present_categories[games],
-            whole.present_flags[games],
-        )
+        block = Block.zeros(np.asarray(games), self.num_frames_per_game[games])
+        block.rows[:] = np.concatenate([whole.rows[whole.offsets[g] : whole.offsets[g + 1]] for g in games])
+        for name in ("stage", "present_numbers", "present_categories", "present_flags"):
+            getattr(block, name)[:] = getattr(whole, name)[games]
+        return block
 
     def states(self) -> State:
         """All frames, (F, 2, ·)."""

@@ -1,7 +1,11 @@
 """Which windows of which games make an epoch, and in which order: arithmetic, no index of all frames is ever built.
 
-Owns: the order of samples. Must not: read frames. The order is a pure function of (games, settings, seed, epoch):
-never of workers, devices or how often it was asked.
+Owns: the order of samples. Must not: read frames. The order is a pure function of (games, settings, seed, epoch,
+lanes): never of processes, devices or how often it was asked.
+
+An epoch is dealt to L lanes. Of the windows of all blocks in a row, window i counts for lane i mod L, so that lanes
+differ by one window at most, at any time. Within a block each lane takes that many neighbouring windows, so that it
+touches only its share of the games (and one more at each end), and shuffles them by itself.
 """
 
 from __future__ import annotations
@@ -14,13 +18,69 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
+class Hand:
+    """What some neighbouring lanes take from a block, lane after lane, each in its order."""
+
+    games: NDArray[np.int64]
+    """(G,) numbers of the games that hold it, ascending."""
+    starts: NDArray[np.int32]
+    """(n, 2): index of the game within `games`, first row of the window within the game."""
+
+
+@dataclass(frozen=True, slots=True)
 class BlockPlan:
-    """One block: load these games, then take these windows from it, in this order."""
+    """One block of an epoch: its games, and the windows that they have. The order of these is worked out on demand."""
 
     games: NDArray[np.int64]
     """(G,) game numbers, ascending."""
-    starts: NDArray[np.int64]
-    """(n, 2): index of the game within `games`, first row of the window within the game."""
+    num_frames: int
+    num_starts: NDArray[np.int64]
+    """(G,) windows of each game."""
+    phase: NDArray[np.int64]
+    """(G,) first row of each game's first window."""
+    stride: int
+    begin: int
+    """Windows of the epoch before this block."""
+    shuffle_seed: tuple[int, ...] | None
+    """None: windows stay in order."""
+
+    @property
+    def num_windows(self) -> int:
+        return int(self.num_starts.sum())
+
+    @property
+    def starts(self) -> NDArray[np.int32]:
+        """All windows of the block as one lane has them: (n, 2), see `Hand`."""
+        return self.hand(1).starts
+
+    def runs(self, lanes: int) -> NDArray[np.int64]:
+        """(lanes, 2): first and last+1 place, in each lane's stream over the epoch, of its windows in this block."""
+        return np.stack([dealt(self.begin, lanes), dealt(self.begin + self.num_windows, lanes)], axis=1)
+
+    def hand(self, lanes: int, first_lane: int = 0, num_lanes: int | None = None) -> Hand:
+        """What `num_lanes` of all `lanes` take, from `first_lane` on; default: all from there."""
+        last_lane = lanes if num_lanes is None else first_lane + num_lanes
+        runs = self.runs(lanes)
+        edges = np.concatenate([[0], np.cumsum(runs[:, 1] - runs[:, 0])])
+        low, high = int(edges[first_lane]), int(edges[last_lane])
+        # Windows low : high of the block in the order of games; game g has windows ends[g] : ends[g+1].
+        ends = np.concatenate([[0], np.cumsum(self.num_starts)])
+        first = int(np.searchsorted(ends, low, side="right")) - 1
+        last = int(np.searchsorted(ends, high, side="left")) if high > low else first
+        counts = np.diff(np.clip(ends[first : last + 1], low, high))
+        which = np.repeat(np.arange(last - first, dtype=np.int32), counts)
+        nth = np.arange(low, high) - ends[first:last][which]
+        starts = np.stack([which, self.phase[first:last][which] + nth * self.stride], axis=1, dtype=np.int32)
+        if self.shuffle_seed is not None:
+            for lane in range(first_lane, last_lane):
+                own = starts[edges[lane] - low : edges[lane + 1] - low]
+                own[:] = own[np.random.default_rng([*self.shuffle_seed, lane]).permutation(len(own))]
+        return Hand(self.games[first:last], starts)
+
+
+def dealt(num: int, lanes: int) -> NDArray[np.int64]:
+    """(lanes,): how many of the first `num` windows of an epoch count for each lane."""
+    return (num + lanes - 1 - np.arange(lanes)) // lanes
 
 
 class Windows:
@@ -65,26 +125,46 @@ class Windows:
         """Windows in an epoch, the same in each."""
         return int(self._num_starts.sum())
 
+    @property
+    def is_one_block(self) -> bool:
+        """Whether all games are one block, the same in each epoch."""
+        return len(self.games) < 2 or int(self.num_frames.sum()) <= self.block_frames
+
     def blocks(self, epoch: int) -> Iterator[BlockPlan]:
-        """The blocks of an epoch, in order."""
+        """The blocks of an epoch, in order. Cheap: the order within a block is worked out by `BlockPlan`."""
         rng = np.random.default_rng([self.seed, epoch])
         phase = np.zeros_like(self._slack)
         if self.shuffle:
             phase = rng.integers(0, self._slack + 1)
-        for block, members in enumerate(self._cut(rng)):
-            num_starts = self._num_starts[members]
-            which = np.repeat(np.arange(len(members)), num_starts)
-            first = np.cumsum(num_starts) - num_starts
-            nth = np.arange(len(which)) - first[which]
-            starts = np.stack([which, phase[members][which] + nth * self.stride], axis=1)
-            if self.shuffle:
-                starts = starts[np.random.default_rng([self.seed, epoch, block]).permutation(len(starts))]
-            yield BlockPlan(self.games[members], starts)
+        begin = 0
+        for number, members in enumerate(self._cut(rng)):
+            plan = BlockPlan(
+                games=self.games[members],
+                num_frames=int(self.num_frames[members].sum()),
+                num_starts=self._num_starts[members],
+                phase=phase[members],
+                stride=self.stride,
+                begin=begin,
+                # From 1, as the generator of [seed, epoch, 0, 0] is that of [seed, epoch], which cuts the blocks.
+                shuffle_seed=(self.seed, epoch, 1 + number) if self.shuffle else None,
+            )
+            begin += plan.num_windows
+            yield plan
+
+    def locate(self, epoch: int, lane: int, place: int, lanes: int) -> tuple[int, int] | None:
+        """(game number, first row) of a window by its place in a lane's stream. None past the stream's end."""
+        for block in self.blocks(epoch):
+            begin, end = block.runs(lanes)[lane].tolist()
+            if begin <= place < end:
+                hand = block.hand(lanes, lane, 1)
+                game, row = hand.starts[place - begin].tolist()
+                return int(hand.games[game]), row
+        return None
 
     def _cut(self, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
         """Positions in `self.games`, block by block, each ascending."""
         order = np.arange(len(self.games))
-        if self.shuffle and self.num_frames.sum() > self.block_frames:
+        if self.shuffle and not self.is_one_block:
             order = rng.permutation(len(self.games))
         start, frames = 0, 0
         for i, num_frames in enumerate(self.num_frames[order].tolist()):

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
 
-from worldmodel.schema import LAYOUT
+from worldmodel.dataset.rows import ROW, Part
+from worldmodel.schema import LAYOUT, PLAYERS, Buttons
 
 if TYPE_CHECKING:
     from worldmodel.dataset.blocks import Block
@@ -117,61 +118,100 @@ def stack_rows(rows: list[State]) -> State:
 
 @dataclass(frozen=True, slots=True)
 class DeviceBlock:
-    """Whole games on a device, in the narrow types of `Block`; windows are cut by indexing whole batches at once."""
+    """Whole games as rows of 64-bit words (see `dataset.rows`); a window of frames is one stretch of them.
 
-    numbers: Tensor
-    categories: Tensor
-    flags: Tensor
-    pad_numbers: Tensor
-    buttons: Tensor
+    The rows lie on the device where windows are wanted or, where they do not fit there, on the host: then windows are
+    cut on the host and their words go over. Either way they are decoded on the device.
+    """
+
+    words: Tensor
+    """(F, ROW.num_words) int64, wherever the block lies."""
     offsets: Tensor
+    """(G+1,) int64, beside the words."""
     context: Context
-    button_shifts: Tensor
-    flag_shifts: Tensor
+    """Of each game (G,·), on the device."""
+    lookup: Tensor
+    """(256,) int64 on the device: the eight bits of a byte as eight bools, in one word."""
 
     @classmethod
-    def from_block(cls, block: Block, device: torch.device | str = "cpu") -> DeviceBlock:
-        """Copy a NumPy block to a device."""
+    def from_block(cls, block: Block, device: torch.device | str = "cpu", *, on_host: bool = False) -> DeviceBlock:
+        """A NumPy block for a device. On the host (on_host: whatever the device) the words are the block's own."""
 
         def put(array: Any) -> Tensor:
             return torch.from_numpy(array).to(device)
 
+        home = "cpu" if on_host else device
         return cls(
-            numbers=put(block.numbers),
-            categories=put(block.categories),
-            flags=put(block.flags),
-            pad_numbers=put(block.pad_numbers),
-            buttons=put(block.buttons),
-            offsets=put(block.offsets),
+            words=torch.from_numpy(block.rows).view(torch.int64).to(home),
+            offsets=torch.from_numpy(block.offsets).to(home),
             context=Context(
                 put(block.stage).long(),
                 put(block.present_numbers),
                 put(block.present_categories),
                 put(block.present_flags),
             ),
-            button_shifts=torch.arange(len(LAYOUT.pad_buttons.codec.masks), dtype=torch.uint8, device=device),  # type: ignore[union-attr]
-            flag_shifts=torch.arange(8, dtype=torch.uint8, device=device),
+            lookup=bit_lookup(device),
         )
+
+    @property
+    def device(self) -> torch.device:
+        """Where windows are wanted."""
+        return self.lookup.device
 
     def gather(self, starts_B2: Tensor, rows: int) -> tuple[State, Pads, Context]:
         """Cut windows of `rows` rows: State (B,rows,2,·), Pads (B,rows,2,·), Context (B,·).
 
-        starts_B2: int64, (index of the game in this block, first row in the game). The window must lie in its game;
-        that is the planner's duty and is not checked here, where it would cost a device sync.
+        starts_B2: int64, (index of the game in this block, first row in the game), beside the words. The window must
+        lie in its game; that is the planner's duty and is not checked here, where it would cost a device sync.
         """
         game_B, row_B = starts_B2[:, 0], starts_B2[:, 1]
         first_B = self.offsets.index_select(0, game_B) + row_B
-        index = (first_B[:, None] + torch.arange(rows, device=first_B.device)).flatten()
+        states, pads = decode(self.cut(first_B, rows), self.lookup)
+        return states, pads, self.context_of(game_B.to(self.device))
 
-        def cut(tensor: Tensor) -> Tensor:
-            return torch.unflatten(tensor.index_select(0, index), 0, (-1, rows))
+    def cut(self, first_B: Tensor, rows: int) -> Tensor:
+        """The words of windows (B, rows, ROW.num_words), on the device. first_B: rows of the block, where that lies."""
+        # All windows that there are, overlapping in memory: taking some is one copy of one stretch each.
+        num_starts = max(0, len(self.words) - rows + 1)
+        windows = self.words.as_strided((num_starts, rows * ROW.num_words), (ROW.num_words, 1))
+        if self.words.device == self.device:
+            return windows.index_select(0, first_B).view(-1, rows, ROW.num_words)
+        # Page-locked memory goes over while the host moves on; PyTorch keeps it until the copy is done.
+        staged = torch.empty(len(first_B), rows * ROW.num_words, dtype=torch.int64, pin_memory=True)
+        torch.index_select(windows, 0, first_B, out=staged)
+        return staged.to(self.device, non_blocking=True).view(-1, rows, ROW.num_words)
 
-        packed = cut(self.flags).unsqueeze(-1) >> self.flag_shifts
-        flags = (packed & 1).flatten(-2)[..., : len(LAYOUT.flag_bits)].bool()
-        buttons = ((cut(self.buttons).unsqueeze(-1) >> self.button_shifts) & 1).bool()
-        state = State(cut(self.numbers), cut(self.categories).long(), flags)
-        return (
-            state,
-            Pads(cut(self.pad_numbers), buttons),
-            self.context.map(lambda tensor: tensor.index_select(0, game_B)),
-        )
+    def context_of(self, game_B: Tensor) -> Context:
+        """What is constant over windows of games, by their index in this block (on the device)."""
+        return self.context.map(lambda tensor: tensor.index_select(0, game_B))
+
+
+def bit_lookup(device: torch.device | str) -> Tensor:
+    """(256,) int64: a byte's bits, lowest first, as eight bools in one word."""
+    bits = torch.arange(256, dtype=torch.uint8)[:, None] >> torch.arange(8, dtype=torch.uint8) & 1
+    return bits.contiguous().view(torch.int64).flatten().to(device)
+
+
+def decode(words_BTW: Tensor, lookup: Tensor) -> tuple[State, Pads]:
+    """Rows of words (B,T,ROW.num_words) as frames. Numbers are views of the words, not copies."""
+
+    def values(part: Part, dtype: torch.dtype) -> Tensor:
+        flat = words_BTW.view(dtype)[..., part.begin : part.end]
+        return torch.unflatten(flat, -1, (len(PLAYERS), part.count))
+
+    # One look-up for all bytes of bits, which lie beside each other: five times as fast as shifting them on a CPU.
+    packed = words_BTW.view(torch.uint8)[..., ROW.flags.begin : ROW.buttons.end]
+    bits = lookup.index_select(0, packed.int().flatten()).view(torch.bool).view(*packed.shape, 8)
+    flags, buttons = bits[..., : ROW.flags.num_bytes, :], bits[..., ROW.flags.num_bytes :, :]
+    flags = torch.unflatten(flags, -2, (len(PLAYERS), ROW.flags.count)).flatten(-2)
+    return (
+        State(
+            values(ROW.numbers, torch.float32),
+            values(ROW.categories, torch.int16).long(),
+            flags[..., : len(LAYOUT.flag_bits)],
+        ),
+        Pads(values(ROW.pad_numbers, torch.float32), buttons[..., : len(_BUTTONS.masks)]),
+    )
+
+
+_BUTTONS = cast(Buttons, LAYOUT.pad_buttons.codec)
