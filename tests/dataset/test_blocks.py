@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 from fabricated import ABSENT_IN_OLD, fabricate
 
+from worldmodel.dataset import store
 from worldmodel.dataset.blocks import load_block
 from worldmodel.dataset.codes import category_codes
-from worldmodel.dataset.store import Dataset
+from worldmodel.dataset.manifest import NotADataset
+from worldmodel.dataset.store import Dataset, open_dataset
 from worldmodel.dataset.writer import NewGame
 from worldmodel.schema import LAYOUT, PLAYERS, Buttons, Category, Flags, column_name
 
@@ -69,6 +72,63 @@ def test_missing_fields_are_masked(build: Build) -> None:
     assert not block.categories[rest, :, jumps].any()
     assert not (block.flags[rest, :, airborne // 8] >> (airborne % 8) & 1).any()
     assert block.present_numbers[1].sum() == len(LAYOUT.numbers) - 1
+
+
+def shard_file(ds: Dataset) -> tuple[Path, str]:
+    info = ds.manifest.shards[0].file
+    return ds.path / info.name, info.crc32
+
+
+def test_a_flipped_bit_anywhere_in_a_shard_is_refused(build: Build) -> None:
+    ds = build(fabricate(1), fabricate(2))
+    path, crc32 = shard_file(ds)
+    whole = path.read_bytes()
+    for at in range(0, len(whole), max(1, len(whole) // 60)):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x10]) + whole[at + 1 :])
+        with pytest.raises(NotADataset) as caught:
+            load_block(open_dataset(ds.path), [0])
+        told = str(caught.value)
+        assert path.name in told
+        assert f"expected checksum {crc32}; unpack or ingest the dataset again" in told
+        assert "has changed since it was written: checksum " in told
+    path.write_bytes(whole)
+    load_block(open_dataset(ds.path), [0])
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.5, 0.99])
+def test_a_shard_cut_short_under_an_open_dataset_is_refused(build: Build, keep: float) -> None:
+    ds = build(fabricate(1), fabricate(2))
+    opened = open_dataset(ds.path)
+    path, _ = shard_file(ds)
+    with path.open("r+b") as file:
+        file.truncate(int(path.stat().st_size * keep))
+    with pytest.raises(NotADataset, match=rf"{path.name} has [\d,]+ bytes; expected"):
+        load_block(opened, [0])
+    with pytest.raises(NotADataset, match=f"{path.name} cannot be read"):
+        opened.shard(0)
+    path.unlink()
+    with pytest.raises(NotADataset, match=f"{path.name} is missing"):
+        load_block(opened, [0])
+
+
+def test_a_flipped_bit_in_the_games_table_is_refused(build: Build) -> None:
+    ds = build(fabricate(1))
+    path = ds.path / ds.manifest.games.name
+    whole = bytearray(path.read_bytes())
+    whole[len(whole) // 3] ^= 1
+    path.write_bytes(whole)
+    with pytest.raises(NotADataset, match=f"{path.name} has changed"):
+        load_block(open_dataset(ds.path), [0])
+
+
+def test_a_shard_is_compared_once(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    ds = open_dataset(build(fabricate(1), fabricate(2)).path)
+    compared: list[str] = []
+    monkeypatch.setattr(store, "check_file", lambda folder, info, checksum: compared.append(info.name))
+    for _ in range(3):
+        load_block(ds, [0])
+        load_block(ds, [1, 0])
+    assert compared == [ds.manifest.games.name, ds.manifest.shards[0].file.name]
 
 
 def test_codes_follow_the_rows_policy() -> None:

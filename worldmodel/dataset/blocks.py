@@ -118,7 +118,7 @@ def load_block(dataset: Dataset, game_numbers: Sequence[int] | NDArray[np.int64]
     for number in np.unique(shard_of).tolist():
         members = np.flatnonzero(shard_of == number)
         spans = _spans(dataset.offset_of_game[games[members]], block.offsets[members], num_frames[members])
-        shard = dataset.shard(number)
+        shard = dataset.checked_shard(number)
         _mark_present(block, shard, members)
         _fill(block, shard, spans)
     return block

@@ -148,15 +148,26 @@ def file_info(folder: Path, name: str) -> FileInfo:
 
 def check_files(folder: Path, manifest: Manifest, *, checksums: bool) -> None:
     """Every named file is there with its size, and with `checksums` its content. Raises NotADataset for the first."""
-    way_out = "unpack or ingest the dataset again"
     for info in manifest.all_files:
-        path = folder / info.name
-        if not path.is_file():
-            raise NotADataset(f"{path} is missing", f"{info.num_bytes:,} bytes", way_out)
-        if path.stat().st_size != info.num_bytes:
-            raise NotADataset(f"{path} has {path.stat().st_size:,} bytes", f"{info.num_bytes:,} bytes", way_out)
-        if checksums and file_info(folder, info.name) != info:
-            raise NotADataset(f"{path} has changed since it was written", f"checksum {info.crc32}", way_out)
+        check_file(folder, info, checksum=checksums)
+
+
+def check_file(folder: Path, info: FileInfo, *, checksum: bool) -> None:
+    """A file is there with its size, and with `checksum` its content (reads all of it). Raises NotADataset."""
+    path, way_out = folder / info.name, "unpack or ingest the dataset again"
+    if not path.is_file():
+        raise NotADataset(f"{path} is missing", f"{info.num_bytes:,} bytes", way_out)
+    if path.stat().st_size != info.num_bytes:
+        raise NotADataset(f"{path} has {path.stat().st_size:,} bytes", f"{info.num_bytes:,} bytes", way_out)
+    if checksum:
+        try:
+            found = file_info(folder, info.name)
+        except OSError as error:
+            raise NotADataset(f"{path} cannot be read ({error.strerror})", "a readable file", way_out) from error
+        if found != info:
+            raise NotADataset(
+                f"{path} has changed since it was written: checksum {found.crc32}", f"checksum {info.crc32}", way_out
+            )
 
 
 def parse_manifest(value: dict[str, Any]) -> Manifest:

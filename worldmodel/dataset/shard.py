@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
-from worldmodel.dataset.manifest import SHARDS, FileInfo, ShardInfo, SparseInfo, file_info
+from worldmodel.dataset.manifest import SHARDS, FileInfo, NotADataset, ShardInfo, SparseInfo, file_info
 from worldmodel.runs.atomic import ASIDE
 from worldmodel.schema import LAYOUT, Column, Field, column_name
 from worldmodel.schema.derived import DERIVED
@@ -50,9 +50,15 @@ class Shard:
     """A shard open for reading. Arrays are read-only views of the file wherever the values lie there plain."""
 
     def __init__(self, folder: Path, info: ShardInfo) -> None:
+        """Looks at the file's footer alone. Raises NotADataset if that cannot be read."""
         self.info = info
-        self._map = pa.memory_map(str(folder / info.file.name))
-        self._batch = pa.ipc.open_file(self._map).get_batch(0)
+        path = folder / info.file.name
+        try:
+            self._map = pa.memory_map(str(path))
+            self._batch = pa.ipc.open_file(self._map).get_batch(0)
+        except (OSError, pa.ArrowException) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise NotADataset(f"{path} cannot be read ({reason})", "a shard", "unpack or ingest again") from error
         self.names = frozenset(self._batch.schema.names)
 
     def has(self, name: str) -> bool:

@@ -17,7 +17,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from worldmodel.dataset.games import check_games
-from worldmodel.dataset.manifest import NotADataset, check_files, read_manifest
+from worldmodel.dataset.manifest import NotADataset, check_file, check_files, read_manifest
 from worldmodel.dataset.shard import GAME, PLAIN_SCHEMA, STORED, TIME, Shard
 from worldmodel.dataset.sparse import SPARSE_SCHEMA
 from worldmodel.schema import LAYOUT
@@ -51,6 +51,7 @@ class Dataset:
         self.path = path
         self.manifest = read_manifest(path)
         self._shards: dict[int, Shard] = {}
+        self._checked: set[int] = set()
 
     def __repr__(self) -> str:
         return f"<Dataset {self.path}: {self.num_games:,} games, {self.num_frames:,} frames, {self.content_hash[:12]}>"
@@ -84,6 +85,7 @@ class Dataset:
     @cached_property
     def games(self) -> pa.Table:
         """One row per game (see `worldmodel.dataset.games` for its columns)."""
+        check_file(self.path, self.manifest.games, checksum=True)
         return pa.parquet.read_table(self.path / self.manifest.games.name).combine_chunks()
 
     @cached_property
@@ -129,6 +131,17 @@ class Dataset:
         if number not in self._shards:
             self._shards[number] = Shard(self.path, self.manifest.shards[number])
         return self._shards[number]
+
+    def checked_shard(self, number: int) -> Shard:
+        """A shard for reading whole games: its file is compared with its checksum, once for this object.
+
+        Damage would else become wrong frames without a word, or a signal that ends the process where a mapped file is
+        too short. Raises NotADataset.
+        """
+        if number not in self._checked:
+            check_file(self.path, self.manifest.shards[number].file, checksum=True)
+            self._checked.add(number)
+        return self.shard(number)
 
     def frames(self, columns: list[str] | None = None) -> pa.dataset.Dataset:
         """All frames for DuckDB, Polars or pyarrow: a lazy dataset over the shards, missing values null.
