@@ -18,11 +18,12 @@ from worldmodel.models.base import load_model
 from worldmodel.runs.folder import CheckpointFolder, RunFolder
 from worldmodel.tracking import jsonl
 from worldmodel.training import loop
-from worldmodel.training.checkpoint import TrainState
+from worldmodel.training import step as steps
 from worldmodel.training.config import Experiment
 from worldmodel.training.loop import TrainResult, train
 from worldmodel.training.meter import NonFinite
 from worldmodel.training.plan import make_plan, missing_fields
+from worldmodel.training.step import Step
 
 NOISE = {"rate": 0.5, "noise": 0.1, "anneal_epochs": 1, "corrupt_frames": 3}
 
@@ -47,7 +48,7 @@ def same_weights(a: RunFolder, b: RunFolder) -> None:
 
 
 def curves(run: RunFolder) -> list[dict[str, Any]]:
-    return [row for row in jsonl.read(run.metrics).rows if row["kind"] != "pace"]
+    return jsonl.read(run.metrics).rows
 
 
 def events(run: RunFolder) -> list[str]:
@@ -88,7 +89,7 @@ def test_the_run_explains_itself(finished: TrainResult) -> None:
                   "held-out games", "epochs in total", "this batch was disturbed in"):  # fmt: skip
         assert piece in said
     assert events(finished.run) == ["started", "checkpoint", "checkpoint", "disturbed", "checkpoint", "ended"]
-    pace = [row for row in jsonl.read(finished.run.metrics).rows if row["kind"] == "pace"][-1]
+    pace = jsonl.read(finished.run.pace).rows[-1]
     for name in ("examples_per_s", "share_data", "share_forward", "share_backward", "share_optimiser", "eta_s",
                  "memory_gb"):  # fmt: skip
         assert name in pace
@@ -121,7 +122,7 @@ def test_stopped_and_resumed_is_as_if_never_stopped(
     experiment = make_experiment(scheduled_sampling=NOISE)
     run = run_folder(tmp_path, "stopped")
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "make_step", signalling(stop_after, signal.SIGTERM))
+        patch.setattr(loop, "Step", signalling(stop_after, signal.SIGTERM))
         stopped = train(experiment, dataset, run)
     assert (stopped.reason, stopped.step) == ("SIGTERM", stop_after)
     assert events(run)[-1] == "ended"
@@ -148,15 +149,15 @@ def test_a_finished_run_that_is_resumed_does_nothing(finished: TrainResult, data
 
 def test_a_bad_step_is_never_taken_or_saved(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = run_folder(tmp_path, "bad")
-    true_loss = loop.loss
+    true_loss = steps.loss
     calls = []
 
     def poisoned(*arguments: Any, **more: Any) -> Any:
-        total, groups = true_loss(*arguments, **more)
+        found = true_loss(*arguments, **more)
         calls.append(1)
-        return (total * float("nan") if len(calls) == 6 else total), groups
+        return found._replace(total=found.total * float("nan")) if len(calls) == 6 else found
 
-    monkeypatch.setattr(loop, "loss", poisoned)
+    monkeypatch.setattr(steps, "loss", poisoned)
     with pytest.raises(NonFinite, match="step 5"):
         train(make_experiment(training={"log_every_s": 1e9}), dataset, run)
     assert events(run)[-2:] == ["non_finite", "ended"]
@@ -245,21 +246,16 @@ def newest(run: RunFolder) -> CheckpointFolder:
     return run.newest_checkpoint()[0]
 
 
-def signalling(step: int, number: signal.Signals) -> Any:
-    """`make_step`, whose step number `step` gets this process a signal."""
-    true_make_step = loop.make_step
+def signalling(step: int, number: signal.Signals) -> type[Step]:
+    """A `Step` whose call number `step` gets this process a signal."""
 
-    def make_step(plan: Any, state: TrainState) -> Any:
-        true_step = true_make_step(plan, state)
-
-        def step_once(batch: Any, book: Any) -> None:
-            if state.step + 1 == step:
+    class Signalling(Step):
+        def __call__(self, *arguments: Any, **more: Any) -> Any:
+            if self.state.step + 1 == step:
                 os.kill(os.getpid(), number)
-            true_step(batch, book)
+            return super().__call__(*arguments, **more)
 
-        return step_once
-
-    return make_step
+    return Signalling
 
 
 @pytest.mark.slow

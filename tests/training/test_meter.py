@@ -14,7 +14,7 @@ GOOD = torch.tensor(False)
 
 
 def add(meter: Meter, step: int) -> None:
-    meter.add(torch.tensor([float(step), 1.0]), GOOD)
+    meter.add(torch.tensor([float(step), 1.0]), GOOD, torch.ones(3))
 
 
 @given(st.integers(1, 7), st.sets(st.integers(0, 40)), st.integers(0, 40))
@@ -50,8 +50,17 @@ def test_capacity() -> None:
 def test_the_first_bad_step_is_named() -> None:
     meter = Meter(("a", "b"), row_steps=4, step=10, device=CPU)
     for step in range(10, 16):
-        meter.add(torch.ones(2), torch.tensor(step in (12, 14)))
-    with pytest.raises(NonFinite, match="at step 12"):
+        losses = torch.tensor([1.0, float("nan") if step == 12 else 9.0, 2.0])
+        meter.add(torch.ones(2), torch.tensor(step in (12, 14)), losses, first_slot=32)
+    with pytest.raises(NonFinite, match="at step 12, worst in slot 33 of its batch"):
+        meter.fetch()
+
+
+def test_without_a_bad_loss_the_greatest_is_named() -> None:
+    """A gradient may overflow where every loss is finite."""
+    meter = Meter(("a", "b"), row_steps=4, step=0, device=CPU, where=lambda step, slot: f"game of {step} and {slot}")
+    meter.add(torch.ones(2), torch.tensor(True), torch.tensor([1.0, 2.0, 1e30]))
+    with pytest.raises(NonFinite, match="worst in game of 0 and 2"):
         meter.fetch()
 
 

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 from tiny_experiment import make_experiment
 
 from worldmodel.dataset.store import Dataset, open_dataset
@@ -15,7 +14,7 @@ from worldmodel.runs.folder import RunFolder
 from worldmodel.runs.strict import dump
 from worldmodel.tracking import jsonl
 from worldmodel.training.config import load_experiment
-from worldmodel.training.run import choose_device, resume_training, run_training
+from worldmodel.training.run import resume_training, run_training
 
 
 @pytest.fixture
@@ -85,11 +84,3 @@ def test_wrong_use_writes_nothing(config: Path, dataset_path: Path, tmp_path: Pa
     with pytest.raises(WrongUse, match="no experiment"):
         run_training("smal", dataset_path, runs=runs, say=quiet)
     assert not runs.exists()
-
-
-def test_devices() -> None:
-    assert choose_device("cpu") == torch.device("cpu")
-    with pytest.raises(WrongUse, match="device 'gpu'"):
-        choose_device("gpu")
-    with pytest.raises(WrongUse, match="CUDA devices here"):
-        choose_device("cuda:99")

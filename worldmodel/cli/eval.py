@@ -23,6 +23,9 @@ def eval(
     allow_train: Annotated[
         bool, typer.Option("--allow-train", help="Judge on the training games instead; the result says so loudly.")
     ] = False,
+    ema: Annotated[
+        bool, typer.Option("--ema", help="Judge the running mean of the weights, if the run keeps one.")
+    ] = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 (default: the best there is).")] = None,
     as_json: Json = False,
 ) -> None:
@@ -31,7 +34,7 @@ def eval(
     from worldmodel.evaluation.suite import Settings, evaluate_run
     from worldmodel.runs.folder import RunFolder
     from worldmodel.training.config import load_experiment
-    from worldmodel.training.run import choose_device
+    from worldmodel.training.device import choose_device
 
     output = Output(as_json)
     folder = RunFolder.open(run)
@@ -51,6 +54,7 @@ def eval(
         ),
         split="train" if allow_train else "val",
         allow_train=allow_train,
+        ema=ema,
         device=choose_device(device),
     )
     summary = done.summary

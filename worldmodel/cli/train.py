@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from worldmodel.cli.output import Json, Output
-from worldmodel.errors import WrongUse
+from worldmodel.errors import StoppedByRule, WrongUse
 
 
 def train(
@@ -23,45 +23,71 @@ def train(
     runs: Annotated[Path, typer.Option(help="Folder of run folders.")] = Path("runs"),
     name: Annotated[str | None, typer.Option(help="Name of the run (default: experiment and date).")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run folder instead of a new one.")] = None,
+    time_limit: Annotated[
+        str | None, typer.Option(help="When this process will be killed, from now: 8h, 1h30m, 3600s. It saves before.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 (default: the best there is).")] = None,
     as_json: Json = False,
 ) -> None:
-    """Train a world model. Stopped by a signal it saves first; `--resume RUN` goes on."""
-    if resume is not None and (config or overrides):
-        raise WrongUse(
-            f"--resume with {config or overrides}", "one of the two", "a run keeps the experiment that it began with"
-        )
+    """Train a world model. Stopped by a signal or the time limit it saves first (exit code 3); `--resume RUN` goes on.
+
+    On many devices: torchrun --nproc-per-node N -m worldmodel train ...
+    """
+    if resume is not None and config is not None:
+        if "=" not in config:
+            raise WrongUse(f"--resume with {config}", "one of the two", "a run keeps the experiment that it began with")
+        overrides, config = [config, *(overrides or ())], None
     if resume is None and (config is None or data is None):
         raise WrongUse(
             "no experiment" if config is None else "no --data",
             "an experiment and a dataset",
             "worldmodel train CONFIG --data DATASET, or worldmodel train --resume RUN",
         )
+    from worldmodel.training.loop import FINISHED
     from worldmodel.training.run import resume_training, run_training
+    from worldmodel.training.stop import seconds_of
+    from worldmodel.training.team import is_lead
 
-    output = Output(as_json)
+    time_limit_s = None if time_limit is None else seconds_of(time_limit)
     if resume is not None:
-        result = resume_training(resume, data=data, epochs=epochs, device=device)
+        result = resume_training(
+            resume, data=data, overrides=overrides or (), epochs=epochs, device=device, time_limit_s=time_limit_s
+        )
     else:
         assert config is not None
         assert data is not None
         result = run_training(
-            config, data, overrides=overrides or (), epochs=epochs, runs=runs, name=name, device=device
+            config,
+            data,
+            overrides=overrides or (),
+            epochs=epochs,
+            runs=runs,
+            name=name,
+            device=device,
+            time_limit_s=time_limit_s,
         )
+    if not is_lead():
+        return
+    output = Output(as_json)
     output.say(
         f"{result.run.path}: {result.reason} at step {result.step:,} of {result.num_steps:,} "
         f"after {result.seconds:.1f} s, {result.num_parameters:,} parameters"
     )
-    naive = list(result.baselines)
-    rows = [
-        (name, value, *(result.baselines[other].get(name) for other in naive)) for name, value in result.metrics.items()
-    ]
-    output.table(("validation", "model", *naive), rows)
+    columns = {"model": result.metrics, **({"mean of weights": result.ema_metrics} if result.ema_metrics else {})}
+    columns |= result.baselines
+    rows = [(name, *(values.get(name) for values in columns.values())) for name in result.metrics]
+    output.table(("validation", *columns), rows)
     if result.metrics:
         output.say(
             "better than all naive baselines on every metric"
             if not result.not_beaten
             else f"not better than a naive baseline on: {', '.join(result.not_beaten)}"
         )
-    output.say(f"next: worldmodel eval {result.run.path}")
+    if result.reason == FINISHED:
+        output.say(f"next: worldmodel eval {result.run.path}")
     output.result(result.as_json())
+    if result.reason != FINISHED:
+        raise StoppedByRule(
+            f"stopped by {result.reason} at step {result.step:,} of {result.num_steps:,}, which is saved; "
+            f"worldmodel train --resume {result.run.path} goes on"
+        )

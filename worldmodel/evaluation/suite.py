@@ -107,24 +107,30 @@ def evaluate_run(
     *,
     split: Split = HELD_OUT,
     allow_train: bool = False,
+    ema: bool = False,
     device: torch.device | str = "cpu",
     quiet: bool = False,
 ) -> Evaluation:
-    """Evaluate the newest whole checkpoint of a run and write its report.
+    """Evaluate the newest whole checkpoint of a run and write its report. `ema`: the running mean of its weights.
 
     Raises WrongUse for a folder that is no run, a run without a checkpoint, a dataset of another schema, a split that
     was trained on (unless `allow_train`), a split without games or with none that is long enough.
     """
     folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
     checkpoint, problems = folder.newest_checkpoint()
-    about = base.describe_weights(checkpoint.weights)
+    weights = checkpoint.weights_ema if ema else checkpoint.weights
+    if ema and not weights.is_file():
+        raise WrongUse(
+            f"{folder.id} keeps no running mean of its weights", "training.ema in its experiment", "leave --ema out"
+        )
+    about = base.describe_weights(weights)
     if about["store_hash"] != dataset.manifest.store_hash:
         raise WrongUse(
             f"{dataset.path} is stored by schema {dataset.manifest.store_hash}",
             f"{about['store_hash']}, by which {folder.id} was trained",
             "ingest the replays again with this version, or train again",
         )
-    model = load_model(checkpoint.weights, device=device)
+    model = load_model(weights, device=device)
     games = heldout.choose_games(dataset, split=split, allow_train=allow_train)
     started = time.monotonic()
     found = evaluate_model(model, dataset, games, settings, device=device, quiet=quiet)
@@ -140,7 +146,7 @@ def evaluate_run(
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - started, 1),
         "run": folder.id,
-        "weights": _weights(checkpoint, about, model),
+        "weights": _weights(checkpoint, weights, about, model),
         "data": {
             "name": dataset.path.name,
             "content_hash": dataset.content_hash,
@@ -158,7 +164,7 @@ def evaluate_run(
             found["teacher_forced"],
             found["closed_loop"],
             _earlier(folder.report / RESULT_FILE),
-            sha256=checkpoint.meta["files"][checkpoint.weights.name],
+            sha256=checkpoint.meta["files"][weights.name],
         ),
         "metrics": [asdict(metric) for metric in METRICS],
         **found,
@@ -236,10 +242,13 @@ def _tick(advance: Any, quiet: bool) -> Tick | None:
     return None if quiet else lambda amount: advance(amount)
 
 
-def _weights(checkpoint: CheckpointFolder, about: Mapping[str, Any], model: WorldModel) -> dict[str, Any]:
+def _weights(
+    checkpoint: CheckpointFolder, weights: Path, about: Mapping[str, Any], model: WorldModel
+) -> dict[str, Any]:
     return {
-        "sha256": checkpoint.meta["files"][checkpoint.weights.name],
+        "sha256": checkpoint.meta["files"][weights.name],
         "step": checkpoint.step,
+        "ema": weights == checkpoint.weights_ema,
         "arch": model.config.arch,
         "heads": model.config.heads,
         "num_parameters": model.num_parameters(),

@@ -157,6 +157,7 @@ class Training(Strict):
     device, written and shown. val_every_fraction: of an epoch; val_windows: size of the fixed held-out sample, 0 for
     no validation, "all" for every held-out window there is.
     checkpoint_every_min: besides one at each epoch's end; keep_last: how many of those stay.
+    precision, compile: "auto" is bf16, and a compiled step, on a CUDA device that can; else fp32 and eager.
     threads: of the CPU; null leaves the machine's choice (sums then depend on the machine in their last bits).
     """
 
@@ -169,8 +170,8 @@ class Training(Strict):
     accumulate: PositiveInt = 1
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     seed: NonNegativeInt = 0
-    precision: Literal["fp32", "bf16"] = "fp32"
-    compile: bool = False
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"
+    compile: bool | Literal["auto"] = False
     threads: PositiveInt | None = None
     log_every_steps: PositiveInt = 100
     log_every_s: PositiveFloat = 10.0

@@ -70,8 +70,8 @@ class Meter:
         if self._team.is_lead:
             row[-1] += 1
         badness = torch.where(per_sequence.isfinite(), per_sequence, torch.inf).double()
-        worst = badness.argmax()
-        culprit = torch.stack([badness[worst], (worst + first_slot).double()])
+        most, place = badness.max(0)
+        culprit = torch.stack([most, (place + first_slot).double()])
         self._culprit = torch.where(bad & (self._first_bad == NEVER), culprit, self._culprit)
         self._first_bad = torch.minimum(self._first_bad, torch.where(bad, float(self._step), NEVER))
         self._step += 1

@@ -1,6 +1,6 @@
 """The door of training: from paths and words to a run folder, fresh or resumed, and its training.
 
-Owns: how a run is named, begun, found again; device and threads. Must not: know what happens in a step.
+Owns: how a run is named, begun, found again; threads. Must not: know what happens in a step.
 """
 
 from __future__ import annotations
@@ -8,22 +8,32 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from worldmodel.dataset.store import Dataset, open_dataset
 from worldmodel.errors import WrongUse
 from worldmodel.runs import atomic, strict
-from worldmodel.runs.folder import RunFolder
+from worldmodel.runs.folder import CheckpointFolder, RunFolder
+from worldmodel.runs.lock import hold
 from worldmodel.runs.provenance import code_version, collect
 from worldmodel.schema import LAYOUT
 from worldmodel.tracking.jsonl import JsonlWriter
+from worldmodel.training.allocator import settle_allocator
+from worldmodel.training.checkpoint import record_experiment, same_experiment
 from worldmodel.training.config import Experiment, differences, find_experiment, load_experiment
+from worldmodel.training.device import choose_device
 from worldmodel.training.loop import TrainResult, train
 from worldmodel.training.plan import Say, make_plan
+from worldmodel.training.stop import Deadline
+from worldmodel.training.team import Team, join_team
 
 RUNS = Path("runs")
+FIXED = ("model.", "data.", "training.batch_size", "training.seed", "training.ema")
+"""Keys that weights, order of samples and counts of steps on disk depend on: a resumed run keeps them."""
 
 
 def say_on_stderr(text: str) -> None:
@@ -40,19 +50,120 @@ def run_training(
     runs: Path = RUNS,
     name: str | None = None,
     device: str | None = None,
+    time_limit_s: float | None = None,
     say: Say = say_on_stderr,
 ) -> TrainResult:
     """Train an experiment (a file, or the name of one that comes with the package) on a dataset, in a new run folder.
 
     overrides: "training.lr=3e-4" and the like. epochs: a total, over the file's. device: "cpu", "cuda", "cuda:1";
-    default: CUDA if there is one. Raises WrongUse before anything is written.
+    default: CUDA if there is one. time_limit_s: seconds from now after which this process will be gone; it saves and
+    leaves in time. Under `torchrun` every process calls this alike. Raises WrongUse before anything is written.
     """
+    deadline = Deadline(time_limit_s)
     path = find_experiment(config)
     experiment = load_experiment(path, overrides=overrides).with_epochs(epochs)
     dataset = open_dataset(data)
     target = choose_device(device)
-    make_plan(experiment, dataset, target)  # what cannot be trained is said before there is a folder
-    run = RunFolder.create(runs, experiment=path.stem, name=name)
+    with join_team(target) as team:
+        make_plan(experiment, dataset, target, team)  # what cannot be trained is said before there is a folder
+        folder = ""
+        if team.is_lead:
+            about = {"file": str(path), "overrides": list(overrides), "epochs": epochs}
+            run = RunFolder.create(runs, experiment=path.stem, name=name)
+            _write_origin(run, experiment, dataset, Path(data), target, about, team)
+            folder = str(run.path)
+        run = RunFolder(Path(team.told(folder)))
+        with hold(run, say=say) if team.is_lead else nullcontext():
+            return _train(experiment, dataset, run, target, team, deadline, say)
+
+
+def resume_training(
+    run: str | Path,
+    *,
+    data: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    epochs: int | None = None,
+    device: str | None = None,
+    time_limit_s: float | None = None,
+    say: Say = say_on_stderr,
+) -> TrainResult:
+    """Go on with a run from its newest whole checkpoint, with the experiment that it was begun with.
+
+    epochs: a new total; overrides: other changes. Both are recorded in the run; what the state on disk depends on
+    cannot be changed. data: where the dataset lies now, if it has moved. Raises WrongUse.
+    """
+    deadline = Deadline(time_limit_s)
+    folder = RunFolder.open(Path(run))
+    told = json.loads(folder.provenance.read_text(encoding="utf-8"))
+    experiment = load_experiment(folder.config, overrides=overrides).with_epochs(epochs)
+    overridden = [override.partition("=")[0] for override in overrides]
+    begun_with = same_experiment(folder, told, overridden=overridden)
+    changes = differences(begun_with, experiment)
+    for key in changes:
+        if key.startswith(FIXED):
+            raise WrongUse(
+                f"{key} changed under {folder.id}",
+                "a change that leaves model, data and order alone",
+                "begin a new run",
+            )
+    dataset = open_dataset(data or told["dataset"]["path"])
+    _same_data(dataset, told["dataset"], folder)
+    target = choose_device(device)
+    with join_team(target) as team, hold(folder, say=say) if team.is_lead else nullcontext():
+        checkpoint, problems = folder.newest_checkpoint()
+        plan = make_plan(experiment, dataset, target, team)
+        if checkpoint.step > plan.num_steps:
+            raise WrongUse(
+                f"{folder.id} is at step {checkpoint.step}, {checkpoint.step / plan.steps_per_epoch:g} epochs",
+                f"a total of at least that many epochs, not {experiment.training.epochs}",
+                "epochs are totals: give a greater number",
+            )
+        if team.is_lead:
+            with JsonlWriter(folder.events, durable=True) as events:
+                for problem in problems:
+                    say(f"DAMAGED checkpoint left out: {problem}")
+                    events.write({"event": "damaged_checkpoint", "problem": problem})
+                for key, (old, new) in changes.items():
+                    say(f"{key}: {old} -> {new} (recorded)")
+                    events.write({"event": "override", "key": key, "old": old, "new": new})
+            if changes:
+                record_experiment(folder, experiment)
+        return _train(experiment, dataset, folder, target, team, deadline, say, resume_from=checkpoint)
+
+
+def _train(
+    experiment: Experiment,
+    dataset: Dataset,
+    run: RunFolder,
+    device: torch.device,
+    team: Team,
+    deadline: Deadline,
+    say: Say,
+    *,
+    resume_from: CheckpointFolder | None = None,
+) -> TrainResult:
+    if not team.is_lead:
+        say = _silence
+    say(f"run {run.path}")
+    if device.type == "cpu":
+        settle_allocator()
+    if experiment.training.threads is not None:
+        torch.set_num_threads(experiment.training.threads)
+    return train(
+        experiment, dataset, run, device=device, resume_from=resume_from, say=say, team=team, deadline=deadline
+    )
+
+
+def _write_origin(
+    run: RunFolder,
+    experiment: Experiment,
+    dataset: Dataset,
+    data: Path,
+    device: torch.device,
+    about: dict[str, Any],
+    team: Team,
+) -> None:
+    """What a run was made from, beside it: the resolved experiment, code, data, machine."""
     code = code_version()
     atomic.write_text(run.config, strict.dump(experiment))
     if code.diff:
@@ -60,77 +171,24 @@ def run_training(
     told = collect(
         code=code,
         dataset={
-            "path": str(Path(data).resolve()),
+            "path": str(data.resolve()),
             "content_hash": dataset.content_hash,
             "store_hash": LAYOUT.store_hash,
             "codec_hash": LAYOUT.codec_hash,
             "num_games": dataset.num_games,
             "num_frames": dataset.num_frames,
         },
-        device=str(target),
-        gpu=torch.cuda.get_device_name(target) if target.type == "cuda" else None,
-        experiment={"file": str(path), "overrides": list(overrides), "epochs": epochs},
+        device=str(device),
+        gpu=torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        experiment=about,
         experiment_hash=strict.digest(experiment),
+        world_size=team.world,
     )
     atomic.write_json(run.provenance, told)
-    say(f"run {run.path}")
-    _set_threads(experiment)
-    return train(experiment, dataset, run, device=target, say=say)
 
 
-def resume_training(
-    run: str | Path,
-    *,
-    data: str | Path | None = None,
-    epochs: int | None = None,
-    device: str | None = None,
-    say: Say = say_on_stderr,
-) -> TrainResult:
-    """Go on with a run from its newest whole checkpoint, with the experiment that it was begun with.
-
-    epochs: a new total; recorded in the run. data: where the dataset lies now, if it has moved. Raises WrongUse.
-    """
-    folder = RunFolder.open(Path(run))
-    begun_with = load_experiment(folder.config)
-    experiment = begun_with.with_epochs(epochs)
-    checkpoint, problems = folder.newest_checkpoint()
-    told = json.loads(folder.provenance.read_text(encoding="utf-8"))["dataset"]
-    dataset = open_dataset(data or told["path"])
-    _same_data(dataset, told, folder)
-    target = choose_device(device)
-    plan = make_plan(experiment, dataset, target)
-    if checkpoint.step > plan.num_steps:
-        raise WrongUse(
-            f"{folder.id} is at step {checkpoint.step}, {checkpoint.step / plan.steps_per_epoch:g} epochs",
-            f"a total of at least that many epochs, not {experiment.training.epochs}",
-            "epochs are totals: give a greater number",
-        )
-    with JsonlWriter(folder.events, durable=True) as events:
-        for problem in problems:
-            say(f"DAMAGED checkpoint left out: {problem}")
-            events.write({"event": "damaged_checkpoint", "problem": problem})
-        for key, (old, new) in differences(begun_with, experiment).items():
-            say(f"{key}: {old} -> {new} (recorded)")
-            events.write({"event": "override", "key": key, "old": old, "new": new})
-    if experiment != begun_with:
-        atomic.write_text(folder.config, strict.dump(experiment))
-    say(f"run {folder.path}")
-    _set_threads(experiment)
-    return train(experiment, dataset, folder, device=target, resume_from=checkpoint, say=say)
-
-
-def choose_device(name: str | None) -> torch.device:
-    """A device by name, or the best there is. Raises WrongUse."""
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise WrongUse(f"device {name!r}", "cpu, cuda or cuda:N", "leave it out to take the best there is") from None
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        have = f"{torch.cuda.device_count()} CUDA devices"
-        raise WrongUse(f"device {name!r}, with {have} here", "a device of this machine", "leave it out, or say cpu")
-    return device
+def _silence(text: str) -> None:
+    pass
 
 
 def _same_data(dataset: Dataset, told: dict[str, str], folder: RunFolder) -> None:
@@ -140,8 +198,3 @@ def _same_data(dataset: Dataset, told: dict[str, str], folder: RunFolder) -> Non
             f"{told['content_hash'][:16]}, which {folder.id} was begun on",
             "give the dataset as it was, or begin a new run",
         )
-
-
-def _set_threads(experiment: Experiment) -> None:
-    if experiment.training.threads is not None:
-        torch.set_num_threads(experiment.training.threads)

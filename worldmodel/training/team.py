@@ -67,6 +67,11 @@ def is_launched() -> bool:
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
+def is_lead() -> bool:
+    """Whether this process is the one that writes and speaks, before and after there is a team."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 @contextmanager
 def join_team(device: torch.device) -> Iterator[Team]:
     """The team of this process for the time of a run: of one, unless torchrun started it."""

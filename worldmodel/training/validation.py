@@ -21,6 +21,7 @@ from worldmodel.evaluation.suite import baselines
 from worldmodel.models.base import WorldModel
 from worldmodel.tracking.progress import progress
 from worldmodel.training.config import Experiment
+from worldmodel.training.device import uses_bf16
 from worldmodel.training.team import ALONE, Team
 
 SEED = 20260225
@@ -43,7 +44,7 @@ class Validation:
     def measure(self, models: Mapping[str, WorldModel]) -> dict[str, dict[str, float | None]]:
         """Every metric of each model, under its `PREFIX`ed name. All in evaluation mode, with the run's precision."""
         data, training = self.experiment.data, self.experiment.training
-        bf16 = training.precision == "bf16"
+        bf16 = uses_bf16(training, self.device)
         max_windows = None if training.val_windows == "all" else training.val_windows
         total = max_windows and max_windows * len(models) // self.team.world
         with (
