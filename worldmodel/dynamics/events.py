@@ -2,10 +2,12 @@
 
 Owns: how a rule reads tensors. Must not: say what an event is (that is `schema.events`). Nothing waits for the device.
 
-Letters: B sequences, 2 players, E events in the order of `EVENTS`.
+Letters: B sequences, 2 players, E events in the order of `EVENTS`, or as asked for.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -33,18 +35,19 @@ class StateRows(Rows):
         return self._state.categories[..., index] - CATEGORIES[index].offset
 
 
-def known_events(context: Context) -> Tensor:
-    """(B,E) bool: which events each sequence's replay can tell."""
+def known_events(context: Context, names: Iterable[str] = EVENTS) -> Tensor:
+    """(B,E) bool: which events each sequence's replay can tell. names: which to ask for."""
     return torch.stack(
-        [torch.stack([_present(context, role) for role in event.needs]).all(0) for event in EVENTS.values()], -1
+        [torch.stack([_present(context, role) for role in EVENTS[name].needs]).all(0) for name in names], -1
     )
 
 
-def events_between(previous: State, following: State, context: Context) -> Tensor:
+def events_between(previous: State, following: State, context: Context, names: Iterable[str] = EVENTS) -> Tensor:
     """(B,...,2,E) bool: what happened in each row of `following`. The unknown is False: see `known_events`."""
+    names = tuple(names)
     before, now = StateRows(previous), StateRows(following)
-    happened = torch.stack([event.rule(before, now) for event in EVENTS.values()], -1)
-    return happened & over_rows(known_events(context).unsqueeze(1), happened)
+    happened = torch.stack([EVENTS[name].rule(before, now) for name in names], -1)
+    return happened & over_rows(known_events(context, names).unsqueeze(1), happened)
 
 
 def _present(context: Context, role: str) -> Tensor:

@@ -36,9 +36,11 @@ SAMPLE_ROWS = 200_000
 SEED = 20260301
 """Of the sample: the same in every run, so that one experiment on one dataset has one set of weights."""
 
+CHANGE = "action_change"
+"""Name of the condition that is no event: the action state is another than before."""
+
 _BATCH_ROWS = 16_384
 _ROUNDS = 500
-_NAMES = tuple(EVENTS)
 _ACTION_STATE = LAYOUT.category("action_state")
 
 
@@ -66,14 +68,13 @@ class Emphasizer:
 
     def __init__(self, conditions: tuple[Condition, ...], num_rows: int) -> None:
         self.conditions, self.num_rows = conditions, num_rows
-        self._at = [_NAMES.index(condition.name) for condition in conditions if condition.name in EVENTS]
+        self._names = tuple(condition.name for condition in conditions)
 
     def __call__(self, previous: State, target: State, context: Context) -> Tensor:
         """(B,T,2) float32, from the true frames before and after each row (B,T,2,·). Waits for nothing."""
-        met_BTPK = conditions_met(previous, target, context)
+        met_BTPK = conditions_met(previous, target, context, self._names)
         weight = torch.zeros(met_BTPK.shape[:-1], device=met_BTPK.device)
-        for condition in self.conditions:
-            met = met_BTPK[..., _place(condition.name)]
+        for condition, met in zip(self.conditions, met_BTPK.unbind(-1), strict=True):
             weight = torch.maximum(weight, met * condition.weight)
         return torch.where(weight > 0, weight, torch.ones_like(weight))
 
@@ -81,10 +82,6 @@ class Emphasizer:
         """Each condition with its frequency and weight, for people, before the run."""
         head = f"emphasis, as found on {self.num_rows:,} rows of players in training windows; all other rows weigh 1"
         return [head, *(condition.describe() for condition in self.conditions)]
-
-
-CHANGE = "action_change"
-"""Name of the condition that is no event: the action state is another than before."""
 
 
 def make_emphasis(experiment: Experiment, dataset: Dataset, device: torch.device | str = "cpu") -> Emphasizer | None:
@@ -97,8 +94,7 @@ def make_emphasis(experiment: Experiment, dataset: Dataset, device: torch.device
         return None
     _check(settings)
     wanted = {CHANGE: None, **settings.events} if settings.action_change != 1 else dict(settings.events)
-    patterns, counts = _sample(experiment, dataset, device)
-    met_RK = patterns[:, [_place(name) for name in wanted]]
+    met_RK, counts = _sample(experiment, dataset, tuple(wanted), device)
     weights = solve_weights(met_RK, counts, list(wanted.values()), settings)
     row = row_weights(met_RK, weights) * counts
     conditions = tuple(
@@ -111,10 +107,14 @@ def make_emphasis(experiment: Experiment, dataset: Dataset, device: torch.device
     return Emphasizer(conditions, int(counts.sum()))
 
 
-def conditions_met(previous: State, target: State, context: Context) -> Tensor:
-    """(B,T,2,K) bool: the action state changes; then every event, in the order of `EVENTS`."""
-    changes = (previous.categories != target.categories)[..., _ACTION_STATE : _ACTION_STATE + 1]
-    return torch.cat([changes, events_between(previous, target, context)], -1)
+def conditions_met(previous: State, target: State, context: Context, names: tuple[str, ...]) -> Tensor:
+    """(B,T,2,K) bool: which of the named conditions each row meets. CHANGE, if asked for, is the first."""
+    parts = []
+    if CHANGE in names:
+        parts.append((previous.categories != target.categories)[..., _ACTION_STATE : _ACTION_STATE + 1])
+    if events := names[len(parts) :]:
+        parts.append(events_between(previous, target, context, events))
+    return torch.cat(parts, -1)
 
 
 def solve_weights(
@@ -150,11 +150,6 @@ def row_weights(met_RK: NDArray[np.bool_], weights_K: NDArray[np.float64]) -> ND
     return np.where(found > 0, found, 1.0)
 
 
-def _place(name: str) -> int:
-    """Position of a condition along K."""
-    return 0 if name == CHANGE else 1 + _NAMES.index(name)
-
-
 def _check(settings: Emphasis) -> None:
     for name in settings.events:
         if name not in EVENTS:
@@ -173,32 +168,34 @@ def _check(settings: Emphasis) -> None:
 
 
 def _sample(
-    experiment: Experiment, dataset: Dataset, device: torch.device | str
+    experiment: Experiment, dataset: Dataset, names: tuple[str, ...], device: torch.device | str
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Combinations of conditions (R,K) in rows that count of a fixed sample of training windows, and how often each."""
     data, num_rows = experiment.data, experiment.data.length - experiment.data.loss_from
-    games = np.random.default_rng(SEED).permutation(dataset.rows(split="train"))
-    num_frames = dataset.num_frames_per_game[games]
-    games = games[: max(1, int(np.searchsorted(num_frames.cumsum(), SAMPLE_FRAMES, side="right")))]
-    windows_W3 = heldout.windows(dataset.num_frames_per_game[games], length=data.length, burn_in=data.loss_from)
-    if not len(windows_W3):
+    games = dataset.rows(split="train")
+    games = np.random.default_rng(SEED).permutation(games[dataset.num_frames_per_game[games] > data.length])
+    if not len(games):
         raise WrongUse(
             f"no training game of more than {data.length} frames to see how often things happen",
             "at least one",
             "ingest more games, or show shorter contexts",
         )
+    num_frames = dataset.num_frames_per_game[games]
+    num_games = max(1, int(np.searchsorted(num_frames.cumsum(), SAMPLE_FRAMES, side="right")))
+    games, num_frames = games[:num_games], num_frames[:num_games]
+    windows_W3 = heldout.windows(num_frames, length=data.length, burn_in=data.loss_from)
     windows_W3 = heldout.sample(windows_W3, max(1, SAMPLE_ROWS // (2 * num_rows)), seed=SEED)
     block = DeviceBlock.from_block(load_block(dataset, games), device)
     # Rows before `loss_from` do not count; the one just before is needed to see what changes.
     starts = torch.from_numpy(windows_W3[:, :2] + np.array([0, data.loss_from])).to(device)
-    width = 1 + len(EVENTS)
+    width = len(names)
     bits = 2 ** torch.arange(width, device=starts.device)
     found = torch.zeros(2**width, dtype=torch.int64, device=starts.device)
     for first in range(0, len(starts), max(1, _BATCH_ROWS // (num_rows + 1))):
         part = starts[first : first + max(1, _BATCH_ROWS // (num_rows + 1))]
         states, pads, context = block.gather(part, num_rows + 1)
         previous, _, target = aligned(states, pads)
-        word = (conditions_met(previous, target, context) * bits).sum(-1)
+        word = (conditions_met(previous, target, context, names) * bits).sum(-1)
         found += torch.bincount(word.flatten(), minlength=2**width)
     counts = found.cpu().numpy()
     seen = np.flatnonzero(counts)

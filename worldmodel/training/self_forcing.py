@@ -51,8 +51,8 @@ def curriculum(settings: SelfForcing, num_steps: int, step: int) -> int:
 class OwnFrames:
     """The disturbance. Every `every`-th slot of the global batch; the same rows in all of them.
 
-    Own frames are rows s+1 .. s+N of what is shown, and all of them have a loss where there is room: in window mode
-    they are the last N context frames. The rows after them are true again.
+    Own frames are rows s+1 .. s+N of what is shown, after the burn-in where there is room, so that each has a loss. In
+    window mode they are the last N context frames, and the last has it. Rows after them are true again.
     """
 
     def __init__(self, experiment: Experiment, num_steps: int, device: torch.device) -> None:
@@ -103,11 +103,9 @@ class OwnFrames:
         finally:
             model.train(was_training)
         rows = slice(s + 1, s + 1 + num_n)
-        return replace(
-            presented,
-            shown=_placed(presented.shown, own, chosen, rows),
-            origin=_placed(presented.origin, own, chosen, rows),
-        )
+        shown = _placed(presented.shown, own, chosen, rows)
+        same = presented.origin is presented.shown
+        return replace(presented, shown=shown, origin=shown if same else _placed(presented.origin, own, chosen, rows))
 
     def describe(self) -> list[str]:
         settings = self._settings
