@@ -224,6 +224,8 @@ class RunFolder:
                 checkpoint.path.rename(checkpoint.path.with_name(f"{atomic.ASIDE}dropped-{checkpoint.path.name}"))
         for left_over in self.checkpoints.glob(f"{atomic.ASIDE}*"):
             shutil.rmtree(left_over)
+        for file in self.path.glob(f"{atomic.ASIDE}*"):
+            file.unlink()
 
 
 def _names(experiment: str, name: str | None, now: datetime) -> Iterator[str]:
