@@ -88,7 +88,9 @@ def test_the_run_explains_itself(finished: TrainResult) -> None:
     for piece in ("parameters", "learning rate by step", "scheduled sampling on the last 3", "naive copy_last",
                   "held-out games", "epochs in total", "this batch was disturbed in"):  # fmt: skip
         assert piece in said
-    assert events(finished.run) == ["started", "checkpoint", "checkpoint", "disturbed", "checkpoint", "ended"]
+    # When a checkpoint is told of depends on when its thread is done.
+    assert sorted(events(finished.run)) == sorted(["started", *["checkpoint"] * 3, "disturbed", "ended"])
+    assert (events(finished.run)[0], events(finished.run)[-1]) == ("started", "ended")
     pace = jsonl.read(finished.run.pace).rows[-1]
     for name in ("examples_per_s", "share_data", "share_forward", "share_backward", "share_optimiser", "eta_s",
                  "memory_gb"):  # fmt: skip

@@ -20,4 +20,5 @@ def settle_allocator() -> bool:
     if platform.libc_ver()[0] != "glibc":
         return False
     libc = ctypes.CDLL(None)
-    return all([libc.mallopt(name, value) == 1 for name, value in _SETTINGS.items()])
+    taken = [libc.mallopt(name, value) for name, value in _SETTINGS.items()]
+    return all(result == 1 for result in taken)

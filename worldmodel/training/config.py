@@ -214,7 +214,7 @@ class ContextNoise(Strict):
 
     rate: Share = 0.5
     scale: NonNegativeFloat = 1.0
-    fields: dict[str, NonNegativeFloat] = {}
+    fields: dict[str, NonNegativeFloat] = Field(default_factory=dict)
     correlation: Annotated[float, Field(ge=0, lt=1)] = 0.9
     ramp: Share = 0.1
     targets: Literal["clean", "corrective"] = "corrective"
@@ -248,7 +248,7 @@ class Emphasis(Strict):
     """
 
     action_change: PositiveFloat = 1.0
-    events: dict[str, Annotated[float, Field(gt=0, lt=1)]] = {}
+    events: dict[str, Annotated[float, Field(gt=0, lt=1)]] = Field(default_factory=dict)
     max_weight: PositiveFloat = 100.0
 
 

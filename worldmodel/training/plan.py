@@ -160,14 +160,14 @@ def announce(plan: Plan, state: TrainState, say: Say) -> None:
         say(line)
     if state.step:
         say(
-            f"resumed at step {state.step:,}: {done:g} of {training.epochs} epochs are done, {training.epochs - done:g} "
-            f"to go, {left:,} steps"
+            f"resumed at step {state.step:,}: {done:g} of {training.epochs} epochs are done, "
+            f"{training.epochs - done:g} to go, {left:,} steps"
         )
 
 
 def describe(plan: Plan) -> list[str]:
     """Data, order, schedule, disturbances, validation: line by line."""
-    experiment, training, data = plan.experiment, plan.experiment.training, plan.experiment.data
+    training, data = plan.experiment.training, plan.experiment.data
     windows = plan.batches.windows
     lines = [
         f"{data.mode} mode: {data.length} frames shown, loss on {data.length - data.loss_from}; "

@@ -127,7 +127,8 @@ class Step:
                 )  # fmt: skip
                 pace.lap("forward")
                 # An infinite loss may have a finite gradient. As NaN it reaches every process through the gradient.
-                whole = torch.where(total.isfinite(), total, torch.nan) * plan.team.world
+                factor = torch.where(total.detach().isfinite(), float(plan.team.world), torch.nan)
+                whole = total * factor
                 whole.backward()  # type: ignore[no-untyped-call]
                 pace.lap("backward")
             values += torch.cat([total.detach()[None], groups])

@@ -31,7 +31,7 @@ class Team:
         return self.rank == 0
 
     def agree(self, *wishes: int) -> tuple[int, ...]:
-        """The greatest wish of any process, each for itself. All must call it at the same place. Waits for no device."""
+        """The greatest wish of any process, each for itself. All call it at the same place. Waits for no device."""
         if self.world == 1:
             return wishes
         votes = torch.tensor(wishes, dtype=torch.int64)
