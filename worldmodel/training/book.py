@@ -338,7 +338,8 @@ class _Files:
     """The rows of a run, cut to the step that it goes on from."""
 
     def __init__(self, run: RunFolder, step: int) -> None:
-        self.num_cut = sum(jsonl.cut_from(path, lambda row: row["step"] > step) for path in (run.metrics, run.pace))
+        self.num_cut = jsonl.cut_from(run.metrics, lambda row: row["step"] > step)
+        jsonl.cut_from(run.pace, lambda row: row["step"] > step)
         self._earlier = jsonl.read(run.metrics).rows
         self.metrics = JsonlWriter(run.metrics)
         self.pace = JsonlWriter(run.pace)
@@ -363,21 +364,25 @@ class _Files:
 def open_book(
     run: RunFolder, plan: Plan, state: TrainState, say: Say, *, team: Team = ALONE, deadline: Deadline | None = None
 ) -> Iterator[Book]:
-    """Open a run's files; an error that ends the run is its last event. Standard output may break inside."""
-    book = Book(run, plan, state, say, team=team, deadline=deadline)
-    try:
-        with lasting_output(book.say):
-            book.open()
-            yield book
-    except BaseException as error:
-        # On a full disk the last words do not fit either. What happened is raised in any case.
-        with contextlib.suppress(OSError):
-            if not isinstance(error, NonFinite):
-                book.event("ended", reason=f"{type(error).__name__}: {error}")
-        with contextlib.suppress(OSError):
-            book.close()
-        raise
-    book.close()
+    """Open a run's files; an error that ends the run is its last event. Standard output may break inside.
+
+    If there is no room for the first checkpoint, the run's folder is removed.
+    """
+    with run.removed_if_no_room() if team.is_lead else contextlib.nullcontext():
+        book = Book(run, plan, state, say, team=team, deadline=deadline)
+        try:
+            with lasting_output(book.say):
+                book.open()
+                yield book
+        except BaseException as error:
+            # On a full disk the last words do not fit either. What happened is raised in any case.
+            with contextlib.suppress(OSError):
+                if not isinstance(error, NonFinite):
+                    book.event("ended", reason=f"{type(error).__name__}: {error}")
+            with contextlib.suppress(OSError):
+                book.close()
+            raise
+        book.close()
 
 
 def _metrics_of(row: dict[str, Any]) -> Values:
