@@ -49,6 +49,17 @@ def test_scan_is_the_recurrence(num_t: int, chunk: int, with_state: bool) -> Non
     assert (end - end_slow).abs().max() < 1e-12 * max(1.0, float(end_slow.abs().max()))
 
 
+@pytest.mark.parametrize("with_state", [False, True])
+@pytest.mark.parametrize(("num_t", "chunk", "first"), [(10, 10, 9), (10, 64, 4), (37, 10, 36), (37, 10, 1)])
+def test_first_row_only_leaves_rows_out(num_t: int, chunk: int, first: int, with_state: bool) -> None:
+    args = inputs(num_t)
+    start = torch.randn(2, H, P, N, dtype=torch.float64) if with_state else None
+    y, end = ssd.scan(*args, chunk=chunk, state=start, last_state=True)
+    part, end_of_part = ssd.scan(*args, chunk=chunk, state=start, last_state=True, first_row=first)
+    torch.testing.assert_close(part, y[:, first:], rtol=1e-13, atol=1e-13)
+    torch.testing.assert_close(end_of_part, end, rtol=0, atol=0)
+
+
 def test_sequential_is_the_definition() -> None:
     args, start = inputs(9), torch.randn(2, H, P, N, dtype=torch.float64)
     for one, other in zip(ssd.sequential(*args, start), by_hand(*args, start), strict=True):

@@ -85,8 +85,8 @@ class Trunk(nn.Module, ABC):
     d_out: int
 
     @abstractmethod
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Parallel, without history."""
+    def forward(self, tokens: Tensor, first_row: int = 0) -> Tensor:
+        """Parallel, without history. Only the rows from `first_row` on are returned: (B,T-first_row,`d_out`)."""
 
     @abstractmethod
     def scan(self, tokens: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
@@ -110,10 +110,8 @@ class TrunkModel(WorldModel):
         self.heads = Heads(trunk.d_out, self.rules)
 
     def forward(self, previous: State, pads: Pads, context: Context, *, loss_from: int = 0) -> Prediction:
-        hidden = self.trunk(self.embedder(previous, pads, context))
-        if loss_from:
-            hidden, previous = hidden[:, loss_from:], previous[:, loss_from:]
-        prediction: Prediction = self.heads(hidden, previous)
+        hidden = self.trunk(self.embedder(previous, pads, context), loss_from)
+        prediction: Prediction = self.heads(hidden, previous[:, loss_from:] if loss_from else previous)
         return prediction
 
     def scan(self, previous: State, pads: Pads, context: Context, state: ModelState) -> tuple[Prediction, ModelState]:

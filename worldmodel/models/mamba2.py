@@ -77,10 +77,18 @@ class Block(nn.Module):
         self.out_proj = nn.Linear(self.inner, config.d_model, bias=False)
 
     def forward(
-        self, u: Tensor, state: BlockState | None = None, *, last_state: bool = False
+        self, u: Tensor, state: BlockState | None = None, *, last_state: bool = False, first_row: int = 0
     ) -> tuple[Tensor, BlockState | None]:
-        """Parallel: (B,T,D) -> (B,T,D), and the state after the last row if asked for."""
-        z, mixed, dt = torch.split(self.in_proj(u), self.sizes, dim=-1)
+        """Parallel: (B,T,D) -> (B,T,D), and the state after the last row if asked for.
+
+        first_row: only the rows from there on are made; what the rows before are not needed for is not computed.
+        """
+        if first_row:
+            gate_weight, weight = torch.split(self.in_proj.weight, [self.sizes[0], sum(self.sizes[1:])])
+            z = F.linear(u[:, first_row:], gate_weight)
+            mixed, dt = torch.split(F.linear(u, weight), self.sizes[1:], dim=-1)
+        else:
+            z, mixed, dt = torch.split(self.in_proj(u), self.sizes, dim=-1)
         past = mixed.new_zeros(mixed.shape[0], self.width - 1, mixed.shape[2]) if state is None else state[0]
         padded = torch.cat([past, mixed], 1)
         x, b, c = self._split(F.silu(causal_conv(padded, self.conv_weight, self.conv_bias)))
@@ -93,10 +101,11 @@ class Block(nn.Module):
             chunk=self.chunk,
             state=None if state is None else state[1],
             last_state=last_state,
+            first_row=first_row,
         )
         # A copy: a view would keep all rows alive as long as the state is.
         after = None if scanned is None else (padded[:, padded.shape[1] - self.width + 1 :].clone(), scanned)
-        return self._finish(y, x, z), after
+        return self._finish(y, x[:, first_row:] if first_row else x, z), after
 
     def step(self, u: Tensor, state: BlockState) -> tuple[Tensor, BlockState]:
         """One frame: (B,D) -> (B,D), and a new state."""
@@ -136,11 +145,13 @@ class Mamba2(Trunk):
             # Each block adds to the same stream: without this its variance grows with depth.
             block.out_proj.weight.data.mul_(config.n_layers**-0.5)  # type: ignore[union-attr,operator]
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, first_row: int = 0) -> Tensor:
         # The stream stays in the weights' precision under autocast; only the maps inside the blocks round.
         tokens = tokens.to(self.last_norm.weight.dtype)
-        for norm, block in zip(self.norms, self.blocks, strict=True):
-            tokens = tokens + block(norm(tokens))[0]
+        for index, (norm, block) in enumerate(zip(self.norms, self.blocks, strict=True)):
+            # Nothing above the last block looks back: in window mode that is an eighth of all the work.
+            first = first_row if index == len(self.blocks) - 1 else 0
+            tokens = (tokens[:, first:] if first else tokens) + block(norm(tokens), first_row=first)[0]
         out: Tensor = self.last_norm(tokens)
         return out
 

@@ -39,14 +39,20 @@ class Stack(Trunk):
             nn.ReLU(),
         )
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        return self.scan(tokens, self.init_state(tokens.shape[0], tokens.device, tokens.dtype))[0]
+    def forward(self, tokens: Tensor, first_row: int = 0) -> Tensor:
+        (past,) = self.init_state(tokens.shape[0], tokens.device, tokens.dtype)
+        return self._stacked(torch.cat([past, tokens], 1)[:, first_row:])
 
     def scan(self, tokens: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
         past = torch.cat([state[0], tokens], 1)
-        windows_BTKD = past.unfold(1, self.length, 1).transpose(2, 3)
         # A copy: a view would keep all rows alive as long as the state is.
-        return self.layers(windows_BTKD.flatten(2)), (past[:, tokens.shape[1] :].clone(),)
+        return self._stacked(past), (past[:, tokens.shape[1] :].clone(),)
+
+    def _stacked(self, tokens: Tensor) -> Tensor:
+        """(B,K-1+T,D) -> (B,T,`d_out`)."""
+        windows_BTKD = tokens.unfold(1, self.length, 1).transpose(2, 3)
+        out: Tensor = self.layers(windows_BTKD.flatten(2))
+        return out
 
     def step(self, token: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
         window_BKD = torch.cat([state[0], token[:, None]], 1)

@@ -46,18 +46,21 @@ def scan(
     chunk: int,
     state: Tensor | None = None,
     last_state: bool = False,
+    first_row: int = 0,
 ) -> tuple[Tensor, Tensor | None]:
     """All rows at once: (y (B,T,H,P), last state or None if not asked for). Any T >= 1, whatever `chunk` is.
 
     Within a chunk the quadratic form; between chunks, only if there are several, decayed sums of chunk states.
+    first_row: y has only the rows from there on.
     """
     num_t = x.shape[1]
     if num_t <= chunk:
         a = (dt * A).cumsum(1).transpose(1, 2)
         x_dt = (x * dt[..., None]).transpose(1, 2)
+        c = c[:, first_row:]
         y = _within(x_dt, a, b, c)
         if state is not None:
-            y = y + _from_state(state, a, c)
+            y = y + _from_state(state, a[..., first_row:], c)
         end = None
         if last_state:
             end = _to_state(x_dt, a, b)
@@ -77,7 +80,7 @@ def scan(
     sums, total = _to_state(x_dt, a, b), a[..., -1]
     before, end = _between(torch.unflatten(sums, 0, (-1, num_k)), torch.unflatten(total, 0, (-1, num_k)), state)
     y = y + _from_state(before.flatten(0, 1), a, c)
-    y = torch.unflatten(y.transpose(1, 2), 0, (-1, num_k)).flatten(1, 2)[:, :num_t]
+    y = torch.unflatten(y.transpose(1, 2), 0, (-1, num_k)).flatten(1, 2)[:, first_row:num_t]
     return y, end if last_state else None
 
 
@@ -85,20 +88,20 @@ def _pad_rows(fill: int, *rows: Tensor) -> tuple[Tensor, ...]:
     return tuple(F.pad(row, (0, 0, 0, fill)) for row in rows)
 
 
-def _decay(a: Tensor) -> Tensor:
-    """From cumulated log-decays (...,T): (...,T,S) = exp(a_t - a_s) for s <= t, else 0.
+def _decay(a: Tensor, first_row: int = 0) -> Tensor:
+    """From cumulated log-decays (...,T): (...,T,S) = exp(a_t - a_s) for s <= t, else 0; the rows from `first_row` on.
 
     The -inf goes in before exp: above the diagonal the difference is positive and could overflow.
     """
     rows = torch.arange(a.shape[-1], device=a.device)
-    later = rows > rows[:, None]
-    return (a[..., :, None] - a[..., None, :]).masked_fill(later, float("-inf")).exp()
+    later = rows > rows[first_row:, None]
+    return (a[..., first_row:, None] - a[..., None, :]).masked_fill(later, float("-inf")).exp()
 
 
 def _within(x_dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    """The quadratic form: x_dt (B,H,T,P), a (B,H,T), b and c (B,T,N) -> (B,H,T,P)."""
+    """The quadratic form: x_dt (B,H,T,P), a (B,H,T), b (B,T,N), c (B,R,N) of the last R rows -> (B,H,R,P)."""
     scores = c @ b.transpose(1, 2)
-    return (_decay(a) * scores[:, None]) @ x_dt
+    return (_decay(a, b.shape[1] - c.shape[1]) * scores[:, None]) @ x_dt
 
 
 def _from_state(state: Tensor, a: Tensor, c: Tensor) -> Tensor:

@@ -129,7 +129,7 @@ class Step:
                 # An infinite loss may have a finite gradient. As NaN it reaches every process through the gradient.
                 factor = torch.where(total.detach().isfinite(), float(plan.team.world), torch.nan)
                 whole = total * factor
-                whole.backward()  # type: ignore[no-untyped-call]
+                whole.backward()
                 pace.lap("backward")
             values += torch.cat([total.detach()[None], groups])
             parts.append(per_sequence)
