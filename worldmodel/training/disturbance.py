@@ -181,7 +181,7 @@ class Drift:
 
     def __init__(self, settings: ContextNoise, num_steps: int, *, length: int, seed: int, device: torch.device) -> None:
         self._settings, self._seed, self._device = settings, seed, device
-        self._num_steps, self._ramp_steps = num_steps, settings.ramp * num_steps
+        self._ramp_steps = settings.ramp * num_steps
         self.sizes = _drifts(settings)
         """Standard deviation of each number at full strength, in its unit; 0: never touched."""
         self._size_N = _sizes(self.sizes, device)
@@ -222,11 +222,8 @@ class Drift:
         sizes = ", ".join(
             f"{row.name} {size:.3g} {row.unit}" for row, size in zip(LAYOUT.numbers, self.sizes, strict=True) if size
         )
-        reached = ceil(self._ramp_steps)
-        steps = sorted({0, ceil(self._ramp_steps / 2), reached})
-        table = "  ".join(
-            f"{step:,}: {now.rate:.3g} x {now.noise:.3g}" for step in steps if (now := self.strength(step))
-        )
+        by_step = {step: self.strength(step) for step in (0, ceil(self._ramp_steps / 2), ceil(self._ramp_steps))}
+        table = "  ".join(f"{step:,}: {now.rate:.3g} x {now.noise:.3g}" for step, now in by_step.items())
         return [
             f"context noise on all context frames, both players, {settings.targets} targets, correlation "
             f"{settings.correlation:g} from frame to frame: {sizes or 'nothing'}",
