@@ -234,7 +234,7 @@ def test_it_is_said_early_that_time_will_not_suffice(run: RunFolder, monkeypatch
     plan = make_plan()
     said: list[str] = []
     with open_book(run, plan, make_state(plan), said.append, deadline=Deadline(3)) as book:
-        for _ in range(2):
+        for _ in range(5):
             step(book)
             time.sleep(0.05)
             book.log()

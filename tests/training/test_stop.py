@@ -44,6 +44,12 @@ def test_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     assert deadline.left_s == pytest.approx(11.9)
 
 
+def test_a_process_knows_its_age() -> None:
+    one = stop.process_age_s()
+    time.sleep(0.05)
+    assert 0 < one < stop.process_age_s()
+
+
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1"])
 def test_a_signal_asks(name: str) -> None:
     before = signal.getsignal(getattr(signal, name))

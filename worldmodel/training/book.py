@@ -227,41 +227,41 @@ class Book:
             self._paced_step = self.state.step
             pace = self.pace.read(num_steps, self.plan.targets_per_step)
             self._eta.add(num_steps, pace["step_ms"] / 1000)
-            pace |= self._left()
+            left = self._left()
             if self._files is not None:
-                self._files.pace.write({"kind": "pace", "step": self.state.step, **pace})
+                self._files.pace.write({"kind": "pace", "step": self.state.step, **pace, **left})
             if rows:
-                self.say(self._line(rows[-1][1], pace))
-            self._warn_of_deadline(pace)
+                self.say(self._line(rows[-1][1], pace, left))
+            self._warn_of_deadline(left)
 
     def _write_metrics(self, kind: str, step: int, values: dict[str, Any]) -> None:
         if self._files is not None:
             self._files.metrics.write({"kind": kind, "step": step, "epoch": step / self.plan.steps_per_epoch, **values})
 
-    def _left(self) -> dict[str, float]:
+    def _left(self) -> dict[str, float | None]:
         steps = self.plan.num_steps - self.state.step
         per_epoch = 0 if self.plan.validation is None else 1 / self._settings.val_every_fraction
         return self._eta.left(steps, round(steps / self.plan.steps_per_epoch * per_epoch))
 
-    def _line(self, means: dict[str, float], pace: dict[str, float]) -> str:
+    def _line(self, means: dict[str, float], pace: dict[str, float], left: dict[str, float | None]) -> str:
         shares = " ".join(f"{phase} {pace[f'share_{phase}']:.0%}" for phase in self.pace.phases)
-        left = duration(pace["eta_s"])
-        if pace["eta_s"]:
-            left += f" left ({duration(pace['eta_low_s'])} - {duration(pace['eta_high_s'])})"
+        rest = f"{duration(left['eta_s'] or 0)} left"
+        if left["eta_s"] and left["eta_low_s"] is not None and left["eta_high_s"] is not None:
+            rest += f" ({duration(left['eta_low_s'])} - {duration(left['eta_high_s'])})"
         return (
             f"step {self.state.step:,}/{self.plan.num_steps:,}  loss {means[TOTAL]:.4f}  "
             f"lr {self.plan.schedule.lr(max(0, self.state.step - 1)):.2e}  {pace['examples_per_s']:,.0f} frames/s "
-            f"({shares})  {pace['memory_gb']:.1f} GB  {left}"
+            f"({shares})  {pace['memory_gb']:.1f} GB  {rest}"
         )
 
-    def _warn_of_deadline(self, pace: dict[str, float]) -> None:
+    def _warn_of_deadline(self, left: dict[str, float | None]) -> None:
         """Once, as soon as it is clear: the time limit comes before the end."""
-        left_s = self._deadline.left_s
-        if not self._told_deadline and pace["eta_low_s"] > left_s:
+        left_s, eta_s, least_s = self._deadline.left_s, left["eta_s"], left["eta_low_s"]
+        if not self._told_deadline and eta_s is not None and least_s is not None and least_s > left_s:
             self._told_deadline = True
-            self.event("deadline_before_end", eta_s=pace["eta_s"], left_s=left_s)
+            self.event("deadline_before_end", eta_s=eta_s, left_s=left_s)
             self.say(
-                f"the time limit comes in {duration(max(0.0, left_s))}, the end in {duration(pace['eta_s'])}: "
+                f"the time limit comes in {duration(max(0.0, left_s))}, the end in {duration(eta_s)}: "
                 "this run will save and leave, and can be resumed"
             )
 

@@ -5,7 +5,8 @@ Owns: the estimate from the pace so far. Must not: read clocks.
 The estimate is steps left times the mean step of the last intervals (an interval lies between two log lines), plus
 validations left times the last one's time. The interval is the same sum with the 10th and the 90th percentile of those
 intervals' step times: the rest of the run goes as fast as its fast stretches of late, or as slow as its slow ones.
-The first interval of a process, with its compilation and cold caches, does not count once there is another.
+The first interval of a process, with its compilation and cold caches, does not count once there is another; with fewer
+than three there is no interval yet.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import numpy as np
 
 NUM_INTERVALS = 30
 """Intervals looked back on: five minutes of log lines."""
+FEWEST = 3
+"""Intervals that say something of how much they vary."""
 
 
 @dataclass(slots=True)
@@ -34,15 +37,18 @@ class Eta:
             self._is_warm = True
         self._intervals.append((num_steps, step_s))
 
-    def left(self, num_steps: int, num_validations: int) -> dict[str, float]:
-        """Seconds that are left for so many steps and validations: eta_s, eta_low_s, eta_high_s."""
+    def left(self, num_steps: int, num_validations: int) -> dict[str, float | None]:
+        """Seconds that are left for so many steps and validations: eta_s, eta_low_s, eta_high_s; None: not known."""
         if not self._intervals:
-            return {}
+            return dict.fromkeys(("eta_s", "eta_low_s", "eta_high_s"))
         counts, times = (np.array(column, dtype=np.float64) for column in zip(*self._intervals, strict=True))
         mean = float((counts * times).sum() / counts.sum())
         low, high = (float(value) for value in np.percentile(times, (10, 90)))
         steps_s = {"eta_s": mean, "eta_low_s": min(low, mean), "eta_high_s": max(high, mean)}
-        return {name: num_steps * step_s + num_validations * self.validation_s for name, step_s in steps_s.items()}
+        out: dict[str, float | None] = {
+            name: num_steps * step_s + num_validations * self.validation_s for name, step_s in steps_s.items()
+        }
+        return out if len(times) >= FEWEST else out | dict.fromkeys(("eta_low_s", "eta_high_s"))
 
 
 def duration(seconds: float) -> str:

@@ -22,6 +22,8 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, TextIO, cast
 
+import psutil
+
 from worldmodel.errors import WrongUse
 
 DEADLINE = "deadline"
@@ -98,6 +100,11 @@ def seconds_of(text: str) -> float:
     if not total:
         raise WrongUse(f"duration {text!r}", 'one such as "8h", "90m", "1h30m" or "3600s"', "write it like these")
     return float(total)
+
+
+def process_age_s() -> float:
+    """Seconds since this process began: what a time limit that is set from outside has already been counting."""
+    return max(0.0, time.time() - float(psutil.Process().create_time()))
 
 
 class Deadline:
