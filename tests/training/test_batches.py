@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from worldmodel.dataset.blocks import Block, load_block
 from worldmodel.dataset.store import Dataset
@@ -173,6 +175,69 @@ def test_a_process_reads_the_games_of_its_lanes(dataset: Dataset, monkeypatch: p
 def test_processes_that_cannot_share_the_lanes_are_refused(dataset: Dataset) -> None:
     with pytest.raises(WrongUse, match=r"3 processes for 8 lanes.*data\.lanes"):
         make(dataset, block_frames=1000, team_world=3)
+
+
+class Numbered:
+    """A dataset without a disk, whose every frame says (game, row) in its first two words."""
+
+    def __init__(self, lengths: list[int]) -> None:
+        self.num_frames_per_game = np.array(lengths, np.int64)
+
+    def load(self, games: np.ndarray) -> Block:
+        block = Block.zeros(games, self.num_frames_per_game[games])
+        words = block.rows.view(np.int64)
+        words[:, 0] = np.repeat(games, self.num_frames_per_game[games])
+        words[:, 1] = np.arange(len(words)) - np.repeat(block.offsets[:-1], self.num_frames_per_game[games])
+        block.present_numbers[:] = True
+        return block
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 60), min_size=1, max_size=9),
+    rows=st.integers(1, 12),
+    stride=st.integers(1, 9),
+    block_frames=st.integers(1, 200),
+    shape=st.sampled_from([(1, 1, 1), (4, 2, 2), (8, 8, 4), (12, 4, 2), (24, 8, 8), (6, 3, 3)]),
+    data=st.data(),
+)
+def test_any_shape_of_games_blocks_and_lanes(
+    lengths: list[int], rows: int, stride: int, block_frames: int, shape: tuple[int, int, int], data: st.DataObject
+) -> None:
+    batch_size, lanes, world = shape
+    numbered: Any = Numbered(lengths)
+    windows = Windows(numbered.num_frames_per_game, rows=rows, stride=stride, seed=1, block_frames=block_frames)
+    wanted = sorted((int(b.games[g]), int(r)) for b in windows.blocks(1) for g, r in b.starts)
+
+    def run(rank: int, world: int, first: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        cpu = torch.device("cpu")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "load_block", lambda dataset, games: dataset.load(games))
+            made = Batches(numbered, windows, batch_size, cpu, lanes=lanes, team_rank=rank, team_world=world)
+            found = list(made.epoch(1, first_batch=first))
+        assert len(found) == max(0, made.num_per_epoch - first)
+        # The first two words of a row are its first four numbers.
+        return [
+            (
+                s.numbers[:, :, 0, :4].contiguous().view(torch.int64).view(-1, rows, 2).numpy(),
+                is_filler(c).numpy(),
+            )
+            for s, _, c in found
+        ]
+
+    whole = run(0, 1, 0)
+    seen = []
+    for places, filler in whole:
+        assert (places[:, :, 0] == places[:, :1, 0]).all()
+        assert (np.diff(places[:, :, 1], axis=1) == (~filler | places[:, -1, 1].astype(bool))[:, None]).all()
+        seen += [tuple(place) for place in places[~filler, 0].tolist()]
+    assert sorted(seen) == wanted
+    assert len(whole) == -(-len(wanted) // batch_size)
+    first = data.draw(st.integers(0, max(0, len(whole) - 1)))
+    parts = [run(rank, world, first) for rank in range(world)]
+    for k, (places, filler) in enumerate(whole[first:]):
+        assert np.array_equal(np.concatenate([part[k][0] for part in parts]), places)
+        assert np.array_equal(np.concatenate([part[k][1] for part in parts]), filler)
 
 
 # ---- reading ahead -----------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ nowhere.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -50,6 +50,17 @@ class _Loaded:
     """(batches, local size) int32: first row in the block; beside its words."""
     game: Tensor
     """(batches, local size) int32: index of the game in the block; on the device."""
+
+    def used_here(self) -> None:
+        """Say that this thread's stream uses what another stream made, so that it is not freed under its kernels."""
+        block = self.block
+        context = block.context
+        for tensor in (
+            block.words, block.offsets, block.lookup, self.first, self.game,
+            context.stage, context.present_numbers, context.present_categories, context.present_flags,
+        ):  # fmt: skip
+            if tensor.is_cuda:
+                tensor.record_stream(torch.cuda.current_stream(tensor.device))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +132,7 @@ class Batches:
         pieces: dict[int, list[_Piece]] = {}
         with closing(self._loaded(loads)) as found:
             for loaded in found:
-                if loaded.block.words.is_cuda:
-                    loaded.block.words.record_stream(torch.cuda.current_stream(self.device))
+                loaded.used_here()
                 for i, is_full in enumerate(loaded.full):
                     batch = loaded.first_batch + i
                     if is_full:
@@ -181,7 +191,7 @@ class Batches:
         low = max(first_batch, int(runs[holds, 0].min()) // b)
         high = -(-int(runs[holds, 2].max()) // b)
         block = self._block(hand.games)
-        offsets = block.offsets.cpu().numpy()
+        offsets = np.concatenate([[0], np.cumsum(self.dataset.num_frames_per_game[hand.games])])
         game_LP = np.full((self._num_lanes, (high - low) * b), -1, np.int32)
         first_LP = np.full_like(game_LP, -1)
         taken = 0
@@ -200,31 +210,39 @@ class Batches:
 
         first = by_batch(first_LP)
         has = first >= 0
-        return _Loaded(
-            block=block,
-            first_batch=low,
-            full=np.asarray(has.all(1)).tolist(),
-            has=has,
-            first=torch.from_numpy(first).to(block.words.device),
-            game=torch.from_numpy(by_batch(game_LP)).to(self.device),
-        )
+        with self._beside_training():
+            return _Loaded(
+                block=block,
+                first_batch=low,
+                full=np.asarray(has.all(1)).tolist(),
+                has=has,
+                first=torch.from_numpy(first).to(block.words.device),
+                game=torch.from_numpy(by_batch(game_LP)).to(self.device),
+            )
 
     def _block(self, games: NDArray[np.int64]) -> DeviceBlock:
         if self._resident is not None and np.array_equal(self._resident[0], games):
             return self._resident[1]
         block = load_block(self.dataset, games)
-        on_host = self.tier.name == "host"
-        if self.device.type == "cuda":
-            # A stream of its own: on the training's one, the copy would wait for steps, and steps for the copy.
-            stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
-            with torch.cuda.stream(stream):
-                found = DeviceBlock.from_block(block, self.device, on_host=on_host)
-            stream.synchronize()
-        else:
-            found = DeviceBlock.from_block(block, self.device, on_host=on_host)
+        with self._beside_training():
+            found = DeviceBlock.from_block(block, self.device, on_host=self.tier.name == "host")
         if not self.tier.streamed:
             self._resident = games, found
         return found
+
+    @contextmanager
+    def _beside_training(self) -> Iterator[None]:
+        """Copy to the device on a stream of its own: on the training's, copies would wait for steps and steps for them.
+
+        What was copied is there at the end of the context.
+        """
+        if self.device.type != "cuda":
+            yield
+            return
+        stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        with torch.cuda.stream(stream):
+            yield
+        stream.synchronize()
 
     # ---- batches -----------------------------------------------------------------------------------------------
 
