@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import signal
 import sys
 import threading
@@ -167,23 +168,49 @@ class _Lasting:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
 
+    def give_up_if_gone(self) -> None:
+        """The same without a write, for what is written later: a result, and what the interpreter flushes."""
+        handle = _handle(self.stream)
+        if handle is None or not hasattr(select, "poll"):
+            return
+        asked = select.poll()
+        asked.register(handle, select.POLLOUT)
+        if any(event & (select.POLLERR | select.POLLHUP | select.POLLNVAL) for _, event in asked.poll(0)):
+            _lead_nowhere(handle)
+
     def _give_up(self) -> None:
-        """What is buffered can then be flushed too, at the latest when the interpreter ends."""
         with self._lock:
             self.voice.num_lost += 1
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            try:
-                os.dup2(nowhere, self.stream.fileno())
-            finally:
-                os.close(nowhere)
+            handle = _handle(self.stream)
+            if handle is not None:
+                _lead_nowhere(handle)
+
+
+def _handle(stream: TextIO) -> int | None:
+    try:
+        return stream.fileno()
+    except (OSError, ValueError):  # a stream without a file behind it, or a closed one
+        return None
+
+
+def _lead_nowhere(handle: int) -> None:
+    """What is buffered can then be flushed too, at the latest when the interpreter ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, handle)
+    finally:
+        os.close(nowhere)
 
 
 @contextmanager
 def lasting_output(voice: Voice) -> Iterator[None]:
     """Inside the `with` standard output and error cannot end the process: a closed terminal is no reason to stop."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (cast(TextIO, _Lasting(stream, voice)) for stream in before)
+    lasting = [_Lasting(stream, voice) for stream in before]
+    sys.stdout, sys.stderr = (cast(TextIO, stream) for stream in lasting)
     try:
         yield
     finally:
         sys.stdout, sys.stderr = before
+        for stream in lasting:
+            stream.give_up_if_gone()
