@@ -10,6 +10,7 @@ import torch
 from frames_at_random import random_frames
 from tiny_experiment import make_experiment
 
+from worldmodel.dynamics.objective import group_counts
 from worldmodel.dynamics.step import advance
 from worldmodel.errors import WrongUse
 from worldmodel.models.base import WorldModel, make_model
@@ -305,6 +306,31 @@ def test_they_act_one_after_the_other(previous: State) -> None:
     )
     assert not torch.equal(again.shown.numbers, presented.shown.numbers)
     assert make_disturbances(make_experiment(), STEPS, EPOCH, CPU) == []
+
+
+def test_settled_batches_are_compiled_once() -> None:
+    """Undisturbed, noise with clean targets, corrective noise, own frames: one graph serves them all."""
+    from torch._dynamo.testing import CompileCounter
+
+    from worldmodel.training.step import Objective
+
+    model = make_model({"arch": "mlp", "context_len": 4, "d_token": 8, "hidden_dim": 8, "trunk_dim": 8})
+    states, pads, within = random_frames(4, T + 1)
+    previous, now, target = aligned(states, pads)
+    noisy = State(previous.numbers + 1, previous.categories, previous.flags)
+    own = previous.map(torch.clone)
+    patterns = [(previous, previous), (noisy, previous), (noisy, noisy), (own, own), (own, previous)]
+    counts = group_counts(within, T - 4, model.rules).sum(0)
+    for settle, given, wanted in ((True, patterns, 1), (False, patterns[:2], 2)):
+        torch._dynamo.reset()
+        counter = CompileCounter()
+        objective = Objective(model, make_experiment(), CPU)
+        objective.compile(backend=counter, dynamic=False, fullgraph=True)
+        for shown, origin in given:
+            presented = Presented(shown, origin).settled() if settle else Presented(shown, origin)
+            objective(presented, now, target, within, counts, None, None, 4)
+        assert counter.frame_count == wanted, "without it there would be nothing to settle"
+    torch._dynamo.reset()
 
 
 def test_they_are_told_before_the_run() -> None:

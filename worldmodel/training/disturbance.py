@@ -12,7 +12,6 @@ Letters: B slots at hand, T frames, N numbers.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Protocol
@@ -41,6 +40,17 @@ class Presented:
 
     shown: State
     origin: State
+
+    def settled(self) -> Presented:
+        """The same in memory of their own, the two apart: then every batch looks alike to a compiled step.
+
+        Else it is compiled anew whenever a disturbance begins: what was one tensor twice is then two, a view is none.
+        """
+
+        def copy(tensor: Tensor) -> Tensor:
+            return tensor.clone(memory_format=torch.contiguous_format)
+
+        return Presented(self.shown.map(copy), self.origin.map(copy))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +131,7 @@ class CardNoise:
     ) -> None:
         self._settings, self._seed, self._device = settings, seed, device
         self._steps_per_epoch, self._epochs = steps_per_epoch, ceil(num_steps / steps_per_epoch)
-        self._size_N = _sizes([1 / codec.scale if codec.noise else 0.0 for codec in NUMBERS], device)
+        self._size_N = torch.tensor([1 / codec.scale if codec.noise else 0.0 for codec in NUMBERS], device=device)
 
     def strength(self, epoch: int) -> Strength:
         """Rate, and noise on scaled values, of an epoch (index from 0)."""
@@ -157,10 +167,13 @@ class CardNoise:
 
     def describe(self) -> list[str]:
         settings = self._settings
+        may, may_not = (
+            [r.name for r, c in zip(LAYOUT.numbers, NUMBERS, strict=True) if c.noise is n] for n in (True, False)
+        )
         lines = [
             f"scheduled sampling on the last {settings.corrupt_frames} context frames, both players, "
-            f"{settings.targets} targets: {_names(TOUCHED)}",
-            f"  never on: {_names([i for i in range(len(NUMBERS)) if i not in TOUCHED])}, or any flag or category",
+            f"{settings.targets} targets: {', '.join(may)}",
+            f"  never on: {', '.join(may_not)}, or any flag or category",
         ]
         for epoch in range(min(self._epochs, settings.anneal_epochs + 1)):
             now = self.strength(epoch)
@@ -184,7 +197,7 @@ class Drift:
         self._ramp_steps = settings.ramp * num_steps
         self.sizes = _drifts(settings)
         """Standard deviation of each number at full strength, in its unit; 0: never touched."""
-        self._size_N = _sizes(self.sizes, device)
+        self._size_N = torch.tensor(self.sizes, device=device)
         self._touched_N = self._size_N > 0
         self._mix_TT = ar1(length, settings.correlation).to(device)
 
@@ -283,11 +296,3 @@ def _normal(shape: tuple[int, ...], like: Tensor, generator: torch.Generator) ->
 def _with_numbers(presented: Presented, numbers: Tensor, *, corrective: bool) -> Presented:
     shown = State(numbers, presented.shown.categories, presented.shown.flags)
     return Presented(shown, shown if corrective else presented.origin)
-
-
-def _sizes(values: Sequence[float], device: torch.device) -> Tensor:
-    return torch.tensor(values, dtype=torch.float32, device=device)
-
-
-def _names(indices: Sequence[int]) -> str:
-    return ", ".join(LAYOUT.numbers[index].name for index in indices)
