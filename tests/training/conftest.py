@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,3 +30,15 @@ def dataset_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def dataset(dataset_path: Path) -> Dataset:
     return open_dataset(dataset_path)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, of 5 MB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=5m", "tmpfs", str(place)]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("cannot mount here")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)

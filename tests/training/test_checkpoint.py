@@ -7,8 +7,6 @@ import copy
 import errno
 import json
 import os
-import shutil
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -260,18 +258,6 @@ def test_rows_are_durable_before_the_checkpoint(run: RunFolder, experiment: Expe
     saver.save(state, reason="time")
     saver.close()
     assert at == [0, 1]
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own, of 4 MB."""
-    place = tmp_path / "small"
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)]
-    if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("cannot mount here")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
 
 
 @pytest.mark.parametrize("wait", [True, False])
