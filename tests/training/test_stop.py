@@ -15,7 +15,8 @@ import pytest
 
 from worldmodel.errors import WrongUse
 from worldmodel.training import stop
-from worldmodel.training.stop import DEADLINE, REASONS, Deadline, Voice, seconds_of, stop_signals
+from worldmodel.training.stop import DEADLINE, REASONS, Deadline, Margin, seconds_of, stop_signals
+from worldmodel.training.voice import Voice
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,22 @@ def test_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 88.1
     assert deadline.is_near(step_s=3, write_s=2)
     assert deadline.left_s == pytest.approx(11.9)
+
+
+def test_margin(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    margin = Margin(10)
+    assert (margin.step_s, margin.steps) == (0.0, 1)
+    for step, at, expected in ((11, 60.0, 60.0), (12, 63.0, 3.0), (16, 68.0, 5.0), (17, 69.0, 5.0)):
+        now = at
+        margin.mark(step)
+        assert margin.step_s == expected  # the first way, which compiles, counts only while it is the only one
+    assert margin.steps == 4
+    now = 99.0
+    margin.pause(29.0)
+    margin.mark(18)
+    assert margin.step_s == 5.0
 
 
 def test_a_process_knows_its_age() -> None:
@@ -107,7 +124,8 @@ def test_words_that_nobody_hears() -> None:
 
 TALKER = """
 import os, sys, time
-from worldmodel.training.stop import Voice, lasting_output, stop_signals
+from worldmodel.training.stop import stop_signals
+from worldmodel.training.voice import Voice, lasting_output
 result = open(sys.argv[1], "w")
 voice = Voice(lambda text: print(text, file=sys.stderr, flush=True))
 with lasting_output(voice), stop_signals() as stop:

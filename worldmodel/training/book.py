@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -26,28 +25,23 @@ from worldmodel.evaluation.metrics import HEADLINES, LOSS_PREFIX
 from worldmodel.nn.frames import State
 from worldmodel.runs.folder import RunFolder
 from worldmodel.schema import LAYOUT
-from worldmodel.tracking import jsonl
-from worldmodel.tracking.jsonl import JsonlWriter
 from worldmodel.training import disturbance
 from worldmodel.training.checkpoint import TrainState
 from worldmodel.training.eta import Eta, duration
 from worldmodel.training.meter import Meter, NonFinite, Pace
 from worldmodel.training.plan import Plan, Say
+from worldmodel.training.rows import Rows, Values
 from worldmodel.training.saver import Saver
-from worldmodel.training.stop import DEADLINE, REASONS, Deadline, StopRequest, Voice, lasting_output
+from worldmodel.training.stop import DEADLINE, REASONS, Deadline, Margin, StopRequest
 from worldmodel.training.team import ALONE, Team
 from worldmodel.training.validation import PREFIX, beaten
+from worldmodel.training.voice import Voice, lasting_output
 
 TOTAL = f"{LOSS_PREFIX}total"
 NAMES = (TOTAL, *(f"{LOSS_PREFIX}{group}" for group in GROUPS), "grad_norm")
 """Columns of a training row, in the order of the meter."""
 SHOWN = tuple(PREFIX + name for name in (*HEADLINES, TOTAL))
 """The card's metrics."""
-
-RECENT = 100
-"""Steps whose slowest the deadline is kept by."""
-
-Values = dict[str, float | None]
 
 
 class Book:
@@ -69,9 +63,10 @@ class Book:
         self.ema_values: Values = {}
         self.naive: dict[str, Values] = {}
         self._settings = plan.experiment.training
-        self._files = _Files(run, state.step) if team.is_lead else None
+        self._files = Rows(run, state.step) if team.is_lead else None
         if self._files is not None:
-            self.naive, self.values, self.ema_values = self._files.last_values()
+            self.naive = self._files.naive
+            self.values, self.ema_values = self._files.values, self._files.ema_values
         self._saver = Saver(run, plan.experiment, plan.steps_per_epoch, self._sync)
         self._is_resumed = self._files is not None and bool(run.all_checkpoints())
         # A run that goes on from a step has a checkpoint of it.
@@ -94,11 +89,7 @@ class Book:
         self._told_deadline = False
         self._stop_code = 0
         self._told_hangups = self._told_lost = 0
-        # For the deadline: the way from one place where one may save to the next, and what else takes time.
-        self._spans_s: deque[float] = deque(maxlen=RECENT)
-        self._num_spans = 0
-        self._span_began, self._span_step = time.monotonic(), state.step
-        self._span_steps, self._other_s, self._write_s = 1, 0.0, 0.0
+        self._margin = Margin(state.step)
 
     # ---- events ----------------------------------------------------------------------------------------------
 
@@ -146,7 +137,7 @@ class Book:
         """
         now = time.monotonic()
         if may_save:
-            self._measure_span(now)
+            self._margin.mark(self.state.step)
         has_ended, has_failed = self._saver.look()
         code, is_log_due, is_save_due, has_any_failed = self.team.agree(
             stop.code or REASONS.index(DEADLINE) * (may_save and self._deadline_is_near()),
@@ -168,26 +159,18 @@ class Book:
             self.save("time")
         return None
 
-    def _measure_span(self, now: float) -> None:
-        self._num_spans += 1
-        if self._num_spans == 2:
-            self._spans_s.clear()  # the first step compiles, and is no measure for the others
-        self._spans_s.append(now - self._span_began - self._other_s)
-        self._span_steps = max(self._span_steps, self.state.step - self._span_step)
-        self._span_began, self._span_step, self._other_s = now, self.state.step, 0.0
-
     def _deadline_is_near(self) -> bool:
         if self._deadline.left_s == float("inf"):
             return False
-        following = range(self.state.step + 1, self.state.step + 1 + self._span_steps)
+        following = range(self.state.step + 1, self.state.step + 1 + self._margin.steps)
         validates = self.plan.validation is not None and any(self.plan.validates_after(step) for step in following)
-        step_s = max(self._spans_s) + validates * self._eta.validation_s
-        return self._deadline.is_near(step_s=step_s, write_s=self._write_s)
+        step_s = self._margin.step_s + validates * self._eta.validation_s
+        return self._deadline.is_near(step_s=step_s, write_s=self._margin.write_s)
 
     def _tell_saved(self) -> None:
         """Events of checkpoints that came to the disk since the last call. Raises OSError if one did not."""
         for saved in self._saver.finished():
-            self._write_s = max(self._write_s, saved.seconds)
+            self._margin.write_s = max(self._margin.write_s, saved.seconds)
             self.event(
                 "checkpoint",
                 reason=saved.reason,
@@ -297,7 +280,7 @@ class Book:
             of = ", mean of weights" if weights == "ema" else ""
             self.say(f"step {step:,}{of}: {_shown(values)}{verdict}")
         self._eta.validation_s = time.monotonic() - began
-        self._other_s += self._eta.validation_s
+        self._margin.pause(self._eta.validation_s)
         self.pace.lap("")
 
     # ---- checkpoints -----------------------------------------------------------------------------------------
@@ -318,7 +301,7 @@ class Book:
             self._saver.settle()
         self._saved_step = self.state.step
         self._last_save = time.monotonic()
-        self._other_s += self._last_save - began
+        self._margin.pause(self._last_save - began)
         self._tell_saved()
         self.pace.lap("")
 
@@ -332,32 +315,6 @@ class Book:
             if self._files is not None:
                 all_of.callback(self._files.close)
             all_of.callback(self._saver.close)
-
-
-class _Files:
-    """The rows of a run, cut to the step that it goes on from."""
-
-    def __init__(self, run: RunFolder, step: int) -> None:
-        self.num_cut = jsonl.cut_from(run.metrics, lambda row: row["step"] > step)
-        jsonl.cut_from(run.pace, lambda row: row["step"] > step)
-        self._earlier = jsonl.read(run.metrics).rows
-        self.metrics = JsonlWriter(run.metrics)
-        self.pace = JsonlWriter(run.pace)
-        self.events = JsonlWriter(run.events, durable=True)
-
-    def last_values(self) -> tuple[dict[str, Values], Values, Values]:
-        """Of the rows that were there: each naive model's, and the last validation's, raw and running mean."""
-        naive = {row["model"]: _metrics_of(row) for row in self._earlier if row["kind"] == "naive"}
-        last: dict[str, Values] = {}
-        for row in self._earlier:
-            if row["kind"] == "val":
-                last[row.get("weights", "raw")] = _metrics_of(row)
-        return naive, last.get("raw", {}), last.get("ema", {})
-
-    def close(self) -> None:
-        with contextlib.ExitStack() as all_of:
-            for file in (self.events, self.pace, self.metrics):
-                all_of.callback(file.close)
 
 
 @contextmanager
@@ -383,10 +340,6 @@ def open_book(
                 book.close()
             raise
         book.close()
-
-
-def _metrics_of(row: dict[str, Any]) -> Values:
-    return {name: value for name, value in row.items() if name.startswith(PREFIX)}
 
 
 def _shown(values: Values) -> str:

@@ -1,7 +1,6 @@
-"""When a run must end before it is done: signals, a deadline; and what must not end it: a terminal that goes away.
+"""When a run must end before it is done: signals, and a deadline.
 
-Owns: signal handlers, and output that cannot break, for the time of a run; the deadline's margin. Must not: save
-anything itself.
+Owns: signal handlers for the time of a run; the deadline and the margin before it. Must not: save anything itself.
 
     SIGINT, SIGTERM   finish the step, save, leave; a second one, 2 s later or more, ends the process as usual
     SIGUSR1           the same, and never ends the process (Slurm's warning before its SIGTERM)
@@ -12,16 +11,14 @@ from __future__ import annotations
 
 import os
 import re
-import select
 import signal
-import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any, TextIO, cast
+from typing import Any
 
 import psutil
 
@@ -30,6 +27,9 @@ from worldmodel.errors import WrongUse
 DEADLINE = "deadline"
 REASONS = ("", DEADLINE, "SIGUSR1", "SIGINT", "SIGTERM")
 """Why a run is asked to stop; the place in this list is what processes agree on (the greatest wins)."""
+
+RECENT = 100
+"""Ways from one place where one may save to the next, whose slowest a deadline leaves time for."""
 
 GRACE_S = 2.0
 """A second signal within this time is the first one again: torchrun hands on what the terminal has sent already."""
@@ -127,90 +127,33 @@ class Deadline:
         return self._at is not None and self.left_s < 2 * (step_s + write_s) + 2
 
 
-# ---- output that cannot break --------------------------------------------------------------------------------------
+class Margin:
+    """How long it takes until one may save, and to save: what a deadline must leave time for.
 
+    steps: the most steps from one place where one may save to the next (see `mark`). write_s: the slowest checkpoint.
+    """
 
-@dataclass(slots=True)
-class Voice:
-    """Says lines to people. Where nobody can hear them any more they are dropped and counted, and the run goes on."""
+    def __init__(self, step: int) -> None:
+        self.steps, self.write_s = 1, 0.0
+        self._ways_s: deque[float] = deque(maxlen=RECENT)
+        self._num_ways = 0
+        self._began, self._step, self._paused_s = time.monotonic(), step, 0.0
 
-    say: Callable[[str], None]
-    num_lost: int = 0
+    @property
+    def step_s(self) -> float:
+        """The slowest way of late, without what `pause` was told of."""
+        return max(self._ways_s, default=0.0)
 
-    def __call__(self, text: str) -> None:
-        try:
-            self.say(text)
-        except OSError:
-            self.num_lost += 1
+    def mark(self, step: int) -> None:
+        """`step` steps are done, and here one may save."""
+        now = time.monotonic()
+        self._num_ways += 1
+        if self._num_ways == 2:
+            self._ways_s.clear()  # the first step compiles, and is no measure for the others
+        self._ways_s.append(now - self._began - self._paused_s)
+        self.steps = max(self.steps, step - self._step)
+        self._began, self._step, self._paused_s = now, step, 0.0
 
-
-@dataclass(slots=True)
-class _Lasting:
-    """A standard stream whose writes never fail: when its reader is gone, it leads nowhere from then on."""
-
-    stream: TextIO
-    voice: Voice
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def write(self, text: str) -> int:
-        try:
-            return self.stream.write(text)
-        except OSError:
-            self._give_up()
-            return len(text)
-
-    def flush(self) -> None:
-        try:
-            self.stream.flush()
-        except OSError:
-            self._give_up()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
-
-    def give_up_if_gone(self) -> None:
-        """The same without a write, for what is written later: a result, and what the interpreter flushes."""
-        handle = _handle(self.stream)
-        if handle is None or not hasattr(select, "poll"):
-            return
-        asked = select.poll()
-        asked.register(handle, select.POLLOUT)
-        if any(event & (select.POLLERR | select.POLLHUP | select.POLLNVAL) for _, event in asked.poll(0)):
-            _lead_nowhere(handle)
-
-    def _give_up(self) -> None:
-        with self._lock:
-            self.voice.num_lost += 1
-            handle = _handle(self.stream)
-            if handle is not None:
-                _lead_nowhere(handle)
-
-
-def _handle(stream: TextIO) -> int | None:
-    try:
-        return stream.fileno()
-    except (OSError, ValueError):  # a stream without a file behind it, or a closed one
-        return None
-
-
-def _lead_nowhere(handle: int) -> None:
-    """What is buffered can then be flushed too, at the latest when the interpreter ends."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, handle)
-    finally:
-        os.close(nowhere)
-
-
-@contextmanager
-def lasting_output(voice: Voice) -> Iterator[None]:
-    """Inside the `with` standard output and error cannot end the process: a closed terminal is no reason to stop."""
-    before = sys.stdout, sys.stderr
-    lasting = [_Lasting(stream, voice) for stream in before]
-    sys.stdout, sys.stderr = (cast(TextIO, stream) for stream in lasting)
-    try:
-        yield
-    finally:
-        sys.stdout, sys.stderr = before
-        for stream in lasting:
-            stream.give_up_if_gone()
+    def pause(self, seconds: float) -> None:
+        """So much of the time since the last mark was no step: validation, saving."""
+        self._paused_s += seconds
