@@ -27,8 +27,8 @@ from worldmodel.schema import LAYOUT
 from worldmodel.training.config import Experiment, differences, load_experiment
 
 FORMAT = 2
-"""1 (2026-11): first. 2 (2026-11): the running mean of the weights, `ema`; the experiment in meta.json."""
-READABLE = (1, 2)
+"""1 (2026-11): first. 2 (2026-11): the running mean of the weights, `ema`; the experiment in meta.json; the samples of
+an epoch are in another order, so that a run of before cannot be gone on with exactly."""
 
 _HASH, _PENDING = "experiment_hash", "experiment_hash_pending"
 
@@ -150,17 +150,12 @@ def restore(checkpoint: CheckpointFolder, state: TrainState) -> None:
 
     A running mean that begins only now (an override) begins with the weights of the checkpoint.
     """
+    _check_format(checkpoint)
     device = state.model.like.device
     content = torch.load(checkpoint.state, map_location=device, weights_only=True)
-    if content.get("format") not in READABLE or checkpoint.meta["codec_hash"] != LAYOUT.codec_hash:
-        raise WrongUse(
-            f"{checkpoint.path} was written with codec {checkpoint.meta['codec_hash']}, format {content.get('format')}",
-            f"codec {LAYOUT.codec_hash}, format {' or '.join(map(str, READABLE))}",
-            "resume it with the version in its run.json, or train again",
-        )
     state.model.load_state_dict(content["model"])
     if state.ema is not None:
-        state.ema.load_state_dict(content.get("ema") or content["model"])
+        state.ema.load_state_dict(content["ema"] or content["model"])
     state.optimizer.load_state_dict(content["optimizer"])
     state.step = content["step"]
     state.unlogged = content["unlogged"]
@@ -168,6 +163,16 @@ def restore(checkpoint: CheckpointFolder, state: TrainState) -> None:
     torch.set_rng_state(content["rng"]["cpu"].cpu())
     if device.type == "cuda" and content["rng"]["cuda"] is not None:
         torch.cuda.set_rng_state(content["rng"]["cuda"].cpu(), device)
+
+
+def _check_format(checkpoint: CheckpointFolder) -> None:
+    meta = checkpoint.meta
+    if (meta["format"], meta["codec_hash"]) != (FORMAT, LAYOUT.codec_hash):
+        raise WrongUse(
+            f"{checkpoint.path} was written with codec {meta['codec_hash']}, format {meta['format']}",
+            f"codec {LAYOUT.codec_hash}, format {FORMAT}",
+            "resume it with the version in its run.json, or train again",
+        )
 
 
 # ---- the frozen experiment ---------------------------------------------------------------------------------------
@@ -207,7 +212,9 @@ def record_experiment(folder: RunFolder, experiment: Experiment) -> None:
 
 def _experiment_of_newest(folder: RunFolder) -> tuple[Experiment | None, str | None]:
     """What the newest checkpoint was trained with, and its hash at that time: keys may have been added since."""
-    meta = folder.newest_checkpoint()[0].meta
+    newest = folder.newest_checkpoint()[0]
+    _check_format(newest)  # the better reason, where both hold
+    meta = newest.meta
     try:
         return Experiment.model_validate(meta.get("experiment")), meta.get(_HASH)
     except ValidationError:  # written by another version of this package, whose keys were others

@@ -20,8 +20,8 @@ Values = dict[str, float | None]
 class Rows:
     """The rows of a run, cut to the step that it goes on from.
 
-    num_cut: rows of metrics that went. naive, values, ema_values: of those that stay, each naive model's metrics and the
-    last validation's, of the weights and of their running mean.
+    num_cut: rows of metrics that went. naive, values, ema_values: of those that stay, each naive model's metrics and
+    the last validation's, of the weights and of their running mean.
     """
 
     def __init__(self, run: RunFolder, step: int) -> None:
