@@ -22,6 +22,7 @@ from worldmodel.errors import WrongUse
 from worldmodel.nn.frames import Context, DeviceBlock
 from worldmodel.schema import LAYOUT
 from worldmodel.training import batches as module
+from worldmodel.training import tier
 from worldmodel.training.batches import Batch, Batches
 
 BLOCK_FRAMES = [1, 1000, 10**9]
@@ -307,6 +308,20 @@ def test_leaving_early_ends_the_thread(dataset: Dataset) -> None:
     assert block_threads()
     epoch.close()  # type: ignore[attr-defined]
     assert not block_threads()
+
+
+@pytest.mark.parametrize(("block_frames", "blocks_that_must_fit"), [(10**9, 1), (1000, 2)])
+def test_blocks_lie_on_the_device_if_they_fit_with_room_to_spare(
+    dataset: Dataset, block_frames: int, blocks_that_must_fit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = make(dataset, block_frames=block_frames)
+    needed = batches.tier.block_bytes * blocks_that_must_fit / tier.DEVICE_SHARE
+    for free_bytes, name in ((needed + 1000, "device"), (needed - 1000, "host")):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free_bytes: (int(free), 0))
+        found = tier.choose_tier(batches.windows, torch.device("cuda"))
+        assert found.name == name
+        assert f"{name} memory" in found.describe()
+    assert tier.choose_tier(batches.windows, torch.device("cuda"), home="host").name == "host"
 
 
 @pytest.mark.gpu

@@ -8,7 +8,9 @@ flags of the state and numbers of the pad, in the orders of `LAYOUT`. How a row 
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,7 +56,7 @@ class Block:
         offsets = np.zeros(len(games) + 1, np.int64)
         np.cumsum(num_frames, out=offsets[1:])
         return cls(
-            rows=np.zeros((int(offsets[-1]), ROW.num_bytes), np.uint8),
+            rows=_mapped_zeros(int(offsets[-1])),
             offsets=offsets,
             games=games,
             stage=np.zeros(len(games), np.int16),
@@ -93,6 +95,23 @@ class Block:
     def buttons(self) -> NDArray[np.uint8]:
         """(F, 2): bit k is the k-th of the masks of `LAYOUT.pad_buttons`."""
         return ROW.buttons.of(self.rows)[..., 0]
+
+
+def _mapped_zeros(num_rows: int) -> NDArray[np.uint8]:
+    """Rows of zeros in a mapping of their own: they go back to the system when the block is let go of, whatever the
+    allocator keeps, and in huge pages where the system has them, as windows are cut from anywhere in them."""
+    num_bytes = num_rows * ROW.num_bytes
+    if num_bytes < _OWN_MAPPING_BYTES or not hasattr(mmap, "MAP_PRIVATE"):
+        return np.zeros((num_rows, ROW.num_bytes), np.uint8)
+    mapping = mmap.mmap(-1, num_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        # Advice: a kernel without huge pages refuses it, and then pages are small.
+        with suppress(OSError):
+            mapping.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(mapping, np.uint8).reshape(num_rows, ROW.num_bytes)
+
+
+_OWN_MAPPING_BYTES = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
