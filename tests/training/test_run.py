@@ -84,3 +84,27 @@ def test_wrong_use_writes_nothing(config: Path, dataset_path: Path, tmp_path: Pa
     with pytest.raises(WrongUse, match="no experiment"):
         run_training("smal", dataset_path, runs=runs, say=quiet)
     assert not runs.exists()
+
+
+@pytest.mark.slow
+def test_the_missions_config_trains(dataset_path: Path, tmp_path: Path) -> None:
+    """From its name, with three epochs as the card says; fewer windows, for the time."""
+    said: list[str] = []
+    smaller = ["data.stride=150", "training.batch_size=64", "training.val_windows=64", "training.threads=1"]
+    result = run_training(
+        "worldmodel/experiments/mamba2-medium-gpu.yaml", dataset_path, overrides=smaller, epochs=3,
+        runs=tmp_path, device="cpu", say=said.append,
+    )  # fmt: skip
+    text = "\n".join(said)
+    assert result.reason == "finished"
+    assert 4_200_000 < result.num_parameters < 4_400_000
+    for piece in ("10 frames shown, loss on 1", "epoch 3: rate 0.2, noise 0.0667", "card heads"):
+        assert piece in text
+    touched = next(row["numbers"] for row in jsonl.read(result.run.events).rows if row["event"] == "disturbed")
+    core_and_velocity = {"percent", "x", "y", "shield", "self_x_air", "self_y", "self_x_ground"}
+    assert core_and_velocity | {"knockback_x", "knockback_y"} == set(touched)
+    weights = load_experiment(result.run.config).weights
+    card = {"continuous": 1, "velocity": 0.5, "dynamics": 0.5, "binary": 0.5, "action": 2, "jumps": 0.5}
+    assert weights.items() >= (card | dict.fromkeys(("l_cancel", "hurtbox", "ground", "last_attack"), 0.3)).items()
+    assert {"val_change_acc", "val_pos_mae", "val_loss/total"} <= result.metrics.keys()
+    assert result.run.id.startswith("mamba2-medium-gpu-")
