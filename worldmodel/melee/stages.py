@@ -16,6 +16,10 @@ How each number was checked, on 248 real two-player games (2.2 million frames) o
   is stepped: 0.0029 in the middle, 0.6239 past |x| 53.585, a slope from 51.26 between.
 - Yoshi's Story: the floor is flat to |x| 39.2 and slopes to -3.5 at the ledges. Randall, the cloud, is not listed.
 - Pokémon Stadium: this is the untransformed stage.
+- spawn points: `x` and `y` of the first row of 250 real two-player games (Slippi 3.9-3.17). They follow the order of
+  the ports, not their numbers (ports 1 and 3 begin as ports 1 and 2 do), and both players face the middle: these are
+  the neutral spawns of tournament play, which the unmodified game does not have for ports 3 and 4. The one exception
+  seen is the leader of the Ice Climbers (`melee.entry.POPO_AHEAD`).
 """
 
 from __future__ import annotations
@@ -89,6 +93,8 @@ class Stage:
     right: float
     top: float
     bottom: float
+    spawns: tuple[tuple[float, float], tuple[float, float]]
+    """(x, y) in the first row of a match, of the player of the lower port and of the other."""
     platforms: tuple[Platform, ...] = ()
 
     @property
@@ -109,6 +115,7 @@ GEOMETRY: dict[int, Stage] = {
         right=198.75,
         top=202.5,
         bottom=-146.25,
+        spawns=((-41.25, 21.0), (41.25, 27.0)),
         platforms=(
             Platform(-49.5, -21.0, 16.125, 0),
             Platform(21.0, 49.5, 22.125, 1),
@@ -126,6 +133,7 @@ GEOMETRY: dict[int, Stage] = {
         right=230.0,
         top=180.0,
         bottom=-111.0,
+        spawns=((-40.0, 32.0), (40.0, 32.0)),
         platforms=(Platform(-55.0, -25.0, 25.0, 35), Platform(25.0, 55.0, 25.0, 36)),
     ),
     8: Stage(
@@ -139,6 +147,7 @@ GEOMETRY: dict[int, Stage] = {
         right=173.6,
         top=168.0,
         bottom=-91.0,
+        spawns=((-42.0, 26.6), (42.0, 28.0)),
         platforms=(
             Platform(-59.5, -28.0, 23.45, 1),
             Platform(28.0, 59.5, 23.45, 5),
@@ -156,6 +165,7 @@ GEOMETRY: dict[int, Stage] = {
         right=255.0,
         top=250.0,
         bottom=-123.0,
+        spawns=((-46.6, 37.2), (47.4, 37.3)),
         platforms=(
             Platform(-61.3929, -31.7254, 30.1421, 0),
             Platform(31.7036, 63.0745, 30.2425, 1),
@@ -173,6 +183,7 @@ GEOMETRY: dict[int, Stage] = {
         right=224.0,
         top=200.0,
         bottom=-108.8,
+        spawns=((-38.8, 35.2), (38.8, 35.2)),
         platforms=(
             Platform(-57.6, -20.0, 27.2, 2),
             Platform(20.0, 57.6, 27.2, 4),
@@ -190,6 +201,7 @@ GEOMETRY: dict[int, Stage] = {
         right=246.0,
         top=188.0,
         bottom=-140.0,
+        spawns=((-60.0, 10.0), (60.0, 10.0)),
     ),
 }
 """Geometry by external stage id. Fountain's side platforms are at two of the heights at which they rest."""

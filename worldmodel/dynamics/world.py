@@ -1,0 +1,104 @@
+"""Worlds that one can play in: begun from a replay or from nothing, stepped frame by frame, forked and kept.
+
+Owns: how moments are begun and moved on. Must not: decode (that is `step.advance`), know an environment's rules.
+The transition is `dynamics.rollout.advance_model`, as everywhere; a `World` only carries what it needs.
+
+Letters: B worlds, R rows of history, T rows rolled out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from worldmodel.dynamics import rollout as loop
+from worldmodel.dynamics.fresh import DEFAULT_STOCKS, fresh_state
+from worldmodel.dynamics.moment import Moment, load_moment, save_moment, stack_moments
+from worldmodel.models.base import WorldModel
+from worldmodel.nn.frames import Context, Pads, State
+
+__all__ = ["Moment", "World", "load_moment", "save_moment", "stack_moments"]
+
+
+class World:
+    """A model as a place to play in, for any number of worlds at once. Steps are deterministic without a temperature.
+
+    With one, codes, flags and gates are drawn from `generator`, which `save` and `load` keep with a moment. It is one
+    for all worlds of a step: the chances of a world depend on which others are stepped with it.
+    The model is put into evaluation mode. Moments are made without gradients.
+    """
+
+    def __init__(self, model: WorldModel, *, temperature: float | None = None, seed: int = 0) -> None:
+        self.model = model.eval()
+        self.temperature = temperature
+        self.generator = torch.Generator(device=model.like.device).manual_seed(seed)
+
+    @torch.inference_mode()
+    def begin(self, states: State, pads: Pads, context: Context) -> Moment:
+        """Worlds after a true history: states and pads (B,R,2,·), R >= 1; row 0 is only a "previous state"."""
+        carried, last = loop.burn_in(self.model, states, pads, context)
+        # Copies: views would keep the whole history in memory as long as the moment.
+        return self._moment(last.map(torch.clone), carried, context)
+
+    @torch.inference_mode()
+    def fresh(
+        self,
+        stages: Sequence[str | int],
+        characters: Sequence[Sequence[str | int]],
+        *,
+        stocks: int = DEFAULT_STOCKS,
+    ) -> Moment:
+        """New matches at their first frame (frame id -123), as replays begin. Every field is known in them.
+
+        stages: names or external ids of legal stages, one per world. characters: names or external ids, of both
+        players of each world, p0 first (on the left, facing right). Raises WrongUse.
+        """
+        state, context = fresh_state(stages, characters, stocks=stocks)
+        like = self.model.like
+        state = State(state.numbers.to(like.dtype), state.categories, state.flags).to(like.device)
+        return self._moment(state, self.model.init_state(len(stages)), context.to(like.device))
+
+    @torch.inference_mode()
+    def step(self, moment: Moment, pads: Pads) -> Moment:
+        """The next frame, under its pads (B,2,·). The given moment stays as it is."""
+        state, carried = loop.advance_model(
+            self.model,
+            moment.carried,
+            moment.state,
+            pads,
+            moment.context,
+            temperature=self.temperature,
+            generator=self._draws(),
+        )
+        return Moment(state, carried, moment.context, moment.frames + 1)
+
+    @torch.inference_mode()
+    def rollout(self, moment: Moment, pads: Pads) -> State:
+        """The frames (B,T,2,·) after a moment, under their pads (B,T,2,·)."""
+        return loop.rollout(
+            self.model,
+            moment.carried,
+            moment.state,
+            pads,
+            moment.context,
+            temperature=self.temperature,
+            generator=self._draws(),
+        )
+
+    def save(self, moment: Moment, path: Path) -> None:
+        """Write a moment, durably; with a temperature also the generator's state."""
+        save_moment(moment, path, self.model, generator=self._draws())
+
+    def load(self, path: Path) -> Moment:
+        """A moment that `save` wrote; with a temperature the generator is set back too. Raises WrongUse."""
+        return load_moment(path, self.model, generator=self._draws())
+
+    def _draws(self) -> torch.Generator | None:
+        return None if self.temperature is None else self.generator
+
+    def _moment(self, state: State, carried: object, context: Context) -> Moment:
+        assert isinstance(carried, tuple)
+        num_worlds = state.numbers.shape[0]
+        return Moment(state, carried, context, torch.zeros(num_worlds, dtype=torch.int64, device=state.numbers.device))
