@@ -116,7 +116,24 @@ def stall(place: Path, rounds: int) -> None:
             took["same thread" if wait else "other thread"].append(seconds)
             if not wait:
                 took["other thread, until on the disk"].append(time.perf_counter() - began)
+    left = torch.randn(64, 64)
+
+    def work() -> float:
+        """Forty small operations: what a step is to the interpreter, whose lock both threads want."""
+        began = time.perf_counter()
+        for _ in range(40):
+            torch.tanh(left @ left)
+        return time.perf_counter() - began
+
+    alone, beside = [work() for _ in range(500)], []
+    for _ in range(rounds):
+        state.step += 1
+        saver.save(state, reason="test")
+        while saver.look() == (False, False):
+            beside.append(work())
+        saver.settle()
     saver.close()
+    slower = statistics.mean(beside) / statistics.mean(alone)
     size = sum(file.stat().st_size for file in run.all_checkpoints()[-1].path.iterdir())
     timed = {name: values[1:] for name, values in took.items()}
     rows: list[list[object]] = [
@@ -125,8 +142,10 @@ def stall(place: Path, rounds: int) -> None:
     ]
     print(f"{model.num_parameters():,} parameters, {size / 1e6:.0f} MB a checkpoint")
     table(["training waits for", "median ms", "least ms", "most ms"], rows)
+    print(f"while one is written, small operations of the training thread take {slower:.2f} times as long")
     medians = {name: round(1000 * statistics.median(values), 1) for name, values in timed.items()}
-    finish("stall", {"num_parameters": model.num_parameters(), "bytes": size, "rounds": rounds, "median_ms": medians})
+    result = {"num_parameters": model.num_parameters(), "bytes": size, "rounds": rounds, "median_ms": medians}
+    finish("stall", result | {"slower_while_written": round(slower, 3)})
 
 
 def _tell(text: str) -> None:

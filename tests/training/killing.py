@@ -29,6 +29,9 @@ from typing import Any
 PHASES = ("begin", "first step", "step", "validate", "save", "write", "between")
 """begin: data, plan, restore, naive models; first step: with compilation, if it is on; save: the training thread copies
 or waits; write: the other thread writes a checkpoint, whatever the training thread does."""
+AIMS = ("begin", "save", "first step", "step", "validate", "write")
+"""Phases to wait for. In this order the second kill of all hits a run before its first checkpoint."""
+
 _STATE = struct.Struct("iii")
 """Phase of the training thread, whether the other thread writes, steps done."""
 
@@ -293,12 +296,11 @@ def _newest(run: Path) -> tuple[int | None, str]:
 
 def _moment(draw: random.Random, number: int, horizon_s: float) -> tuple[str, float]:
     """Phase to wait for ("" for none), and seconds to wait then."""
-    aims = PHASES[:-1]
-    if number < len(aims):
-        return aims[number], 0.0
+    if number < len(AIMS):
+        return AIMS[number], 0.0
     if draw.random() < 0.5:
         return "", draw.uniform(0, horizon_s)
-    aim = draw.choice(aims)
+    aim = draw.choice(AIMS)
     return aim, draw.uniform(0, 0.3 if aim == "begin" else draw.choice((0.0, 0.02)))
 
 
