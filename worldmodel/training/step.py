@@ -25,12 +25,13 @@ from worldmodel.training.disturbance import Presented
 from worldmodel.training.meter import Meter, Pace
 from worldmodel.training.optim import update_ema
 from worldmodel.training.plan import Plan
+from worldmodel.training.self_forcing import OwnFrames
 
 Chunk = tuple[State, Pads, State, Context]
 """Previous states, pads, target states (B,T,2,·), and the context (B,·): what `nn.frames.aligned` gives."""
 
 Touched = Callable[[State, State], None]
-"""Hears of a disturbed batch: (true previous states, states that the model was shown)."""
+"""Hears of a batch with noise on it: (states before the noise, states that the model was shown)."""
 
 
 class Objective(nn.Module):
@@ -73,7 +74,8 @@ class Step:
         self.plan, self.state = plan, state
         self._parameters = list(state.model.parameters())
         objective: nn.Module = Objective(state.model, plan.experiment, plan.device)
-        if uses_compile(plan.experiment.training, plan.device):
+        self._is_compiled = uses_compile(plan.experiment.training, plan.device)
+        if self._is_compiled:
             # One graph, or an error: a graph that breaks silently is a run that is slow all night.
             objective.compile(dynamic=False, fullgraph=True)
         self._wrapped = None
@@ -98,11 +100,15 @@ class Step:
         previous, pads, target, context = chunk
         presented = Presented(previous, previous)
         for disturbance in plan.disturbances:
+            before = presented.shown
             presented = disturbance.apply(
                 presented, previous, pads, context, step=state.step, model=state.model, slots=plan.slots
             )
-        if touched is not None and presented.shown is not previous:
-            touched(previous, presented.shown)
+            if touched is not None and presented.shown is not before and not isinstance(disturbance, OwnFrames):
+                touched(before, presented.shown)
+        if self._is_compiled and plan.disturbances:
+            # Tensors of one layout whatever was done to them: else each kind of batch is compiled anew.
+            presented = presented.settled()
         loss_from = 0 if carried is not None else data.loss_from
         weights = None if plan.emphasis is None else plan.emphasis(previous, target, context)[:, loss_from:]
         num_rows = target.numbers.shape[1] - loss_from
