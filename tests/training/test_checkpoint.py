@@ -110,6 +110,29 @@ def test_it_comes_back_as_it_was_asked_for(run: RunFolder, experiment: Experimen
     assert torch.equal(torch.get_rng_state(), rng)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_device_goes_on_while_its_state_is_copied(run: RunFolder, experiment: Experiment, saver: Saver) -> None:
+    """The copies are queued behind the step that was asked for and before the next: no wait, and no later value."""
+    torch.manual_seed(0)
+    model = make_model(experiment.model).cuda()
+    state = TrainState(model, make_optimizer(model, experiment.training), ema=copy.deepcopy(model))
+    for _ in range(20):
+        move(state)
+    asked = {name: value.cpu() for name, value in flat(state).items()}
+    torch.cuda._sleep(100_000_000)  # the device is busy when the copies are queued
+    saver.save(state, reason="test")
+    for _ in range(20):
+        move(state)
+    saver.settle()
+    content = torch.load(run.newest_checkpoint()[0].state, weights_only=True)
+    assert all(torch.equal(value, asked[f"model.{name}"]) for name, value in content["model"].items())
+    back = TrainState(make_model(experiment.model).cuda(), state.optimizer, ema=copy.deepcopy(model))
+    back.optimizer = make_optimizer(back.model, experiment.training)
+    restore(run.newest_checkpoint()[0], back)
+    assert same({name: value.cpu() for name, value in flat(back).items()}, asked)
+
+
 def test_both_weights_can_be_used(run: RunFolder, experiment: Experiment, saver: Saver) -> None:
     state = make_state(experiment)
     move(state)
