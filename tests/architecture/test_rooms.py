@@ -17,7 +17,7 @@ LEVELS = {
     "errors": -1,
     "melee": 0,
     "schema": 1, "runs": 1, "tracking": 1,
-    "replays": 2, "launch": 2,
+    "replays": 2, "launch": 2, "clips": 2,
     "dataset": 3,
     "nn": 4,
     "models": 5,
