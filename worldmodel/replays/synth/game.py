@@ -96,7 +96,7 @@ def play(seed: int, games: Iterable[int], rules: Rules, *, num_lanes: int = 256)
             pads, mind = decide(state, mind)
             state = step(state, pads)
             segment.append((state, pads))
-        block = _stack(segment)
+        block = stacked(segment)
         lost = (block["stocks"] == 0).any(axis=-1)  # (T, G)
         going = []
         for lane, number in enumerate(lanes):
@@ -108,7 +108,7 @@ def play(seed: int, games: Iterable[int], rules: Rules, *, num_lanes: int = 256)
             if over:
                 parts = pieces.pop(number)
                 whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-                yield number, _finish(whole, seed, number, state, lane, rules, won=won)
+                yield number, as_game(whole, seed, number, state, lane, rules, won=won)
             else:
                 going.append(lane)
         if len(going) == len(lanes):
@@ -125,15 +125,16 @@ def play(seed: int, games: Iterable[int], rules: Rules, *, num_lanes: int = 256)
 _PAD_FIELDS = Pads.__slots__
 
 
-def _stack(segment: list[tuple[State, Pads]]) -> dict[str, Array]:
+def stacked(segment: list[tuple[State, Pads]]) -> dict[str, Array]:
     """(T, G, 2) of every recorded field, and of the pads by "pad.<name>"."""
     block = {name: np.stack([getattr(state, name) for state, _ in segment]) for name in RECORDED}
     return block | {f"pad.{name}": np.stack([getattr(pads, name) for _, pads in segment]) for name in _PAD_FIELDS}
 
 
-def _finish(
+def as_game(
     whole: dict[str, Array], seed: int, number: int, state: State, lane: int, rules: Rules, *, won: bool
 ) -> Game:
+    """A game of the rows (T, 2) of `stacked`. `state` and `lane` say where it was played, and by whom."""
     num_rows = len(whole["x"])
     columns: dict[str, Array] = {}
     for index, player in enumerate(PLAYERS):
