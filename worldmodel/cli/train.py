@@ -45,10 +45,11 @@ def train(
         )
     from worldmodel.training.loop import FINISHED
     from worldmodel.training.run import resume_training, run_training
-    from worldmodel.training.stop import seconds_of
+    from worldmodel.training.stop import process_age_s, seconds_of
     from worldmodel.training.team import is_lead
 
-    time_limit_s = None if time_limit is None else seconds_of(time_limit)
+    # The limit is that of the process, part of which its start has used.
+    time_limit_s = None if time_limit is None else seconds_of(time_limit) - process_age_s()
     if resume is not None:
         result = resume_training(
             resume, data=data, overrides=overrides or (), epochs=epochs, device=device, time_limit_s=time_limit_s

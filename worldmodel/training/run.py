@@ -30,6 +30,7 @@ from worldmodel.training.loop import TrainResult, train
 from worldmodel.training.plan import Say, make_plan
 from worldmodel.training.stop import Deadline
 from worldmodel.training.team import Team, join_team
+from worldmodel.training.voice import Voice
 
 RUNS = Path("runs")
 FIXED = ("model.", "data.", "training.batch_size", "training.seed", "training.ema")
@@ -59,7 +60,7 @@ def run_training(
     default: CUDA if there is one. time_limit_s: seconds from now after which this process will be gone; it saves and
     leaves in time. Under `torchrun` every process calls this alike. Raises WrongUse before anything is written.
     """
-    deadline = Deadline(time_limit_s)
+    deadline, say = Deadline(time_limit_s), Voice(say)
     path = find_experiment(config)
     experiment = load_experiment(path, overrides=overrides).with_epochs(epochs)
     dataset = open_dataset(data)
@@ -70,7 +71,8 @@ def run_training(
         if team.is_lead:
             about = {"file": str(path), "overrides": list(overrides), "epochs": epochs}
             run = RunFolder.create(runs, experiment=path.stem, name=name)
-            _write_origin(run, experiment, dataset, Path(data), target, about, team)
+            with run.removed_if_no_room():
+                _write_origin(run, experiment, dataset, Path(data), target, about, team)
             folder = str(run.path)
         run = RunFolder(Path(team.told(folder)))
         with hold(run, say=say) if team.is_lead else nullcontext():
@@ -92,11 +94,13 @@ def resume_training(
     epochs: a new total; overrides: other changes. Both are recorded in the run; what the state on disk depends on
     cannot be changed. data: where the dataset lies now, if it has moved. Raises WrongUse.
     """
-    deadline = Deadline(time_limit_s)
+    deadline, say = Deadline(time_limit_s), Voice(say)
     folder = RunFolder.open(Path(run))
     told = json.loads(folder.provenance.read_text(encoding="utf-8"))
     experiment = load_experiment(folder.config, overrides=overrides).with_epochs(epochs)
     overridden = [override.partition("=")[0] for override in overrides]
+    if epochs is not None:
+        overridden.append("training.epochs")
     begun_with = same_experiment(folder, told, overridden=overridden)
     changes = differences(begun_with, experiment)
     for key in changes:
