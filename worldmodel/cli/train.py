@@ -77,7 +77,8 @@ def train(
     columns = {"model": result.metrics, **({"mean of weights": result.ema_metrics} if result.ema_metrics else {})}
     columns |= result.baselines
     rows = [(name, *(values.get(name) for values in columns.values())) for name in result.metrics]
-    output.table(("validation", *columns), rows)
+    if rows:
+        output.table(("validation", *columns), rows)
     if result.metrics:
         output.say(
             "better than all naive baselines on every metric"
