@@ -1,0 +1,255 @@
+"""The export of a run as one folder, there whole or not at all.
+
+    step.onnx         one frame in float32: the reference of the other two
+    step_int8.onnx    if asked for
+    step_half.onnx    if asked for: float16 at rest, float32 at work
+    codec.json        what a client must know
+    parity.json       what was compared, and how far apart it was
+    MODEL_CARD.md     what this is, in a page
+
+Owns: these names, the order of work, and that nothing is written which is not the model. Must not: parse a flag.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from worldmodel.dataset.store import Dataset, open_dataset
+from worldmodel.errors import WorldModelError, WrongUse
+from worldmodel.export import client, parity, shrink, speed, starts
+from worldmodel.export.extra import need, need_all
+from worldmodel.export.graph import make_graph, operators
+from worldmodel.export.runtime import Stepper
+from worldmodel.models.base import WorldModel, describe_weights, load_model
+from worldmodel.runs import atomic
+from worldmodel.runs.folder import RunFolder
+from worldmodel.schema import LAYOUT
+
+FILES = {"float32": "step.onnx", "int8": "step_int8.onnx", "half": "step_half.onnx"}
+CODEC, PARITY, CARD = "codec.json", "parity.json", "MODEL_CARD.md"
+
+SHORT_FRAMES, SHORT_ROLLOUTS = 60, 4
+"""What is compared where no report is wanted."""
+
+Say = Callable[[str], None]
+
+
+class Broken(WorldModelError):
+    """The graph is not the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to make, and how long to compare it."""
+
+    int8: bool = False
+    half: bool = False
+    sampling: bool = False
+    ema: bool = False
+    report: bool = True
+    rollouts: int = 16
+    frames: int = parity.FRAMES
+    seed: int = 0
+
+
+def export(run: Path, out: Path, data: Path | None = None, options: Options | None = None, *, say: Say = print) -> Any:
+    """Export the newest whole checkpoint of a run folder, or a weights file, and return the parity report.
+
+    data: dataset whose held-out games it is compared on; None: matches generated on the spot. Raises WrongUse, and
+    Broken if the float32 graph is not the model; in neither case is `out` touched.
+    """
+    options = options or Options()
+    need_all()
+    _may_write(out)
+    weights, about = find_weights(run, ema=options.ema)
+    model = load_model(weights)
+    stretches = _stretches(None if data is None else open_dataset(data), options)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with atomic.new_folder(out) as aside:
+        files = write_graphs(model, aside, about, options)
+        graphs = {kind: Stepper(aside / told["file"]) for kind, told in files.items()}
+        report = judge(model, graphs, stretches, options)
+        report["files"] = {
+            kind: {key: told[key] for key in ("file", "bytes", "sha256")} for kind, told in files.items()
+        }
+        report["model"] = about
+        told = client.describe(model, about, files, sampling=options.sampling)
+        atomic.write_text(aside / CODEC, client.dump(told))
+        atomic.write_json(aside / PARITY, report)
+        atomic.write_text(aside / CARD, _card(about, files, report))
+    for line in lines(report):
+        say(line)
+    return report
+
+
+def _may_write(out: Path) -> None:
+    """A new folder, an empty one, or an earlier export, which is replaced."""
+    if not out.exists():
+        return
+    if not out.is_dir() or (any(out.iterdir()) and not (out / CODEC).is_file()):
+        raise WrongUse(f"{out} holds something else", "a new folder, or an earlier export", "name another folder")
+
+
+def find_weights(run: Path, *, ema: bool) -> tuple[Path, dict[str, Any]]:
+    """A run's newest weights, or a weights file itself, and what is known of them. Raises WrongUse."""
+    if run.is_file():
+        if ema:
+            raise WrongUse(
+                f"--ema with the weights file {run.name}", "a run folder", "give the file of the mean itself"
+            )
+        weights, origin = run, {"run": None, "step": None, "ema": False, "dataset": None}
+    else:
+        folder = RunFolder.open(run)
+        checkpoint = folder.newest_checkpoint()[0]
+        weights = checkpoint.weights_ema if ema else checkpoint.weights
+        if not weights.is_file():
+            raise WrongUse(
+                f"{folder.id} keeps no running mean of its weights", "training.ema in its experiment", "leave --ema out"
+            )
+        dataset = json.loads(folder.provenance.read_text(encoding="utf-8")).get("dataset") or {}
+        origin = {"run": folder.id, "step": checkpoint.step, "ema": ema, "dataset": dataset.get("content_hash")}
+    told = describe_weights(weights)
+    return weights, origin | {
+        "arch": told["config"]["arch"],
+        "heads": told["config"].get("heads"),
+        "config": told["config"],
+        "weights_sha256": _sha256(weights),
+        "codec_hash": told["codec_hash"],
+        "code_version": told["code_version"],
+    }
+
+
+def _stretches(dataset: Dataset | None, options: Options) -> starts.Stretches:
+    frames, num = (options.frames, options.rollouts) if options.report else (SHORT_FRAMES, SHORT_ROLLOUTS)
+    rows = parity.rows_needed(frames)
+    if dataset is None:
+        return starts.synthetic(num=num, rows=rows, seed=options.seed)
+    return starts.held_out(dataset, num=num, rows=rows, seed=options.seed)
+
+
+def write_graphs(model: WorldModel, folder: Path, about: dict[str, Any], options: Options) -> dict[str, dict[str, Any]]:
+    """Write the graphs that are asked for; what each file is, by kind."""
+    onnx = need("onnx")
+    about["num_parameters"] = model.num_parameters()
+    marks = {key: str(about[key]) for key in ("codec_hash", "weights_sha256", "code_version")}
+    protos = {"float32": make_graph(model, sampling=options.sampling, about=marks)}
+    if options.int8:
+        protos["int8"] = shrink.int8(protos["float32"])
+    if options.half:
+        protos["half"] = shrink.half(protos["float32"])
+    files = {}
+    for kind, proto in protos.items():
+        path = folder / FILES[kind]
+        onnx.save(proto, str(path))
+        files[kind] = {
+            "file": path.name,
+            "bytes": path.stat().st_size,
+            "sha256": _sha256(path),
+            "operators": operators(proto),
+        }
+    return files
+
+
+def judge(
+    model: WorldModel, graphs: dict[str, Stepper], stretches: starts.Stretches, options: Options
+) -> dict[str, Any]:
+    """The parity report. Raises Broken if the float32 graph is not the model."""
+    frames = stretches.states.numbers.shape[1] - parity.rows_needed(0)
+    graph = graphs["float32"]
+    fed = parity.fed_with_truth(model, graph, stretches, frames)
+    report: dict[str, Any] = {
+        "format": 1,
+        "data": stretches.about | {"rollouts": len(stretches), "frames": frames, "history": parity.HISTORY},
+        "fed_with_truth": fed,
+    }
+    if not all(fed["ok"].values()):
+        wrong = ", ".join(name for name, holds in fed["ok"].items() if not holds)
+        raise Broken(
+            f"the graph is not the model: {wrong} ({_worst(fed):.2g} over {frames} frames; expected at most "
+            f"{parity.TOLERANCE:g}); nothing was written; report it with these versions: torch {torch.__version__}, "
+            f"onnx {need('onnx').__version__}, onnxruntime {need('onnxruntime').__version__}"
+        )
+    if not options.report:
+        return report
+    dreams = {"dynamics": parity.dream(model, stretches, frames)}
+    dreams |= {kind: parity.dream_of_graph(each, stretches, frames) for kind, each in graphs.items()}
+    report["loop"] = {kind: parity.apart(dreams[kind], dreams["dynamics"]) for kind in graphs}
+    report["against_truth"] = parity.against_truth(dreams, stretches)
+    report["one_step"] = {kind: parity.one_step(each, stretches, frames) for kind, each in graphs.items()}
+    report["milliseconds_per_frame"] = speed.measure(model, graphs)
+    return report
+
+
+# ---- in words ------------------------------------------------------------------------------------------------------
+
+
+def _worst(fed: dict[str, Any]) -> float:
+    return max(float(value) for name in ("graph_step", "graph_rows") for value in fed["logits"][name].values())
+
+
+def lines(report: dict[str, Any]) -> list[str]:
+    """The report for people."""
+    data, fed = report["data"], report["fed_with_truth"]
+    out = [
+        f"compared on {data['rollouts']} stretches of {data['kind']}, {data['frames']} frames each",
+        f"fed with the truth: logits within {_worst(fed):.1e} of the model's (limit {fed['tolerance']:g}), "
+        f"codes and flags of the transition equal, memory within {fed['memory']:.1e}",
+    ]
+    for kind, loop in report.get("loop", {}).items():
+        first = loop["earliest_difference"]
+        until = "none parts" if first is None else f"the first parts in frame {first}"
+        out.append(
+            f"{kind} on its own: {loop['identical']} of {loop['rollouts']} rollouts are the model's, {until}; "
+            f"codes equal {loop['codes_equal']:.2%}"
+        )
+    for kind, file in report["files"].items():
+        parts = [f"{kind}: {file['bytes']:,} bytes"]
+        for batch, times in report.get("milliseconds_per_frame", {}).items():
+            parts.append(f"{times[kind]:.3g} ms at batch {batch} (torch {times[speed.EAGER]:.3g})")
+        out.append(", ".join(parts))
+    truth = report.get("against_truth", {})
+    for horizon, measures in truth.items():
+        told = measures["position_distance"]
+        out.append(
+            f"distance to the truth after {horizon}: "
+            + ", ".join(f"{name} {value['mean']:.4g}" for name, value in told.items())
+        )
+    return out
+
+
+def _card(about: dict[str, Any], files: dict[str, dict[str, Any]], report: dict[str, Any]) -> str:
+    origin = f"run `{about['run']}`, step {about['step']}" if about["run"] else "a weights file"
+    told = [
+        "# Model card",
+        "",
+        "A world model of Super Smash Bros. Melee: the state of both players and both controllers in, the next frame",
+        "out. Learned from Slippi replays; nothing of the game is in these files. A dream is not the game: its errors",
+        "grow with every frame that it makes of its own frames.",
+        "",
+        f"- From {origin}{', running mean of the weights' if about['ema'] else ''}; architecture `{about['arch']}`, "
+        f"heads `{about['heads']}`, {about['num_parameters']:,} parameters.",
+        f"- Weights SHA-256 `{about['weights_sha256']}`, codec `{LAYOUT.codec_hash}`, "
+        f"trained on dataset `{about['dataset'] or 'unknown'}`.",
+        f"- Files: {', '.join('`' + told['file'] + '`' for told in files.values())}; how to step them: `{CODEC}`.",
+        "",
+        "## Compared with the model it was made of",
+        "",
+        *(f"- {line}" for line in lines(report)),
+        "",
+        "## To be filled in by whoever publishes it",
+        "",
+        "Intended use, evaluation against held-out games (`worldmodel eval`), licence.",
+    ]
+    return "\n".join(told) + "\n"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
