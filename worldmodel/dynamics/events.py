@@ -37,9 +37,12 @@ class StateRows(Rows):
 
 def known_events(context: Context, names: Iterable[str] = EVENTS) -> Tensor:
     """(B,E) bool: which events each sequence's replay can tell. names: which to ask for."""
-    return torch.stack(
-        [torch.stack([_present(context, role) for role in EVENTS[name].needs]).all(0) for name in names], -1
-    )
+    return known_roles(context, [EVENTS[name].needs for name in names])
+
+
+def known_roles(context: Context, needs: Iterable[Iterable[str]]) -> Tensor:
+    """(B,X) bool: which of X rules each sequence's replay can tell. needs: roles of the fields that each reads."""
+    return torch.stack([torch.stack([_present(context, role) for role in roles]).all(0) for roles in needs], -1)
 
 
 def events_between(previous: State, following: State, context: Context, names: Iterable[str] = EVENTS) -> Tensor:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from worldmodel.evaluation.bootstrap import LEVEL, MIN_GAMES, NUM_RESAMPLES
-from worldmodel.evaluation.closed_loop import COHERENCE_FRAMES, CURVES, HORIZON_FRAMES, IMPOSSIBLE
+from worldmodel.evaluation.closed_loop import COHERENCE_FRAMES, CURVES, HORIZON_FRAMES
+from worldmodel.evaluation.dreams import IMPOSSIBLE
 from worldmodel.evaluation.metrics import METRICS
 
 

@@ -109,25 +109,3 @@ def sample(windows_W3: NDArray[np.int64], max_windows: int | None, *, seed: int)
         return windows_W3
     chosen = np.random.default_rng(seed).choice(len(windows_W3), max_windows, replace=False)
     return windows_W3[np.sort(chosen)]
-
-
-def starts(games: Games, *, num_starts: int, history: int, horizon: int, seed: int) -> NDArray[np.int64]:
-    """Start frames of rollouts, (S, 2) int64: place of the game, row of the last frame that is given. Sorted.
-
-    Spread evenly over games, uniform within each. A game's frames depend on the seed, its id and how many are taken,
-    on no other game. Games of fewer than history + horizon + 1 frames cannot be used; with more games than starts, a
-    seeded choice of games has one each; short games may have fewer than their share.
-    """
-    usable = np.flatnonzero(games.num_frames > history + horizon)
-    if not len(usable):
-        return np.zeros((0, 2), np.int64)
-    share, rest = divmod(num_starts, len(usable))
-    extra = set(np.random.default_rng(seed).permutation(usable)[:rest].tolist())
-    parts = []
-    for place in usable.tolist():
-        choices = int(games.num_frames[place]) - horizon - history
-        take = min(share + (place in extra), choices)
-        generator = np.random.default_rng([seed, *games.id[place].encode()])
-        rows = history + np.sort(generator.choice(choices, size=take, replace=False))
-        parts.append(np.stack([np.full(take, place), rows], 1))
-    return np.concatenate(parts)

@@ -12,7 +12,7 @@ from importlib.resources import files
 from typing import Any
 
 from worldmodel.evaluation import charts
-from worldmodel.evaluation.result import MODEL
+from worldmodel.evaluation.sums import MODEL
 from worldmodel.schema import LAYOUT
 
 Json = Mapping[str, Any]

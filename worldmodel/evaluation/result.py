@@ -1,6 +1,6 @@
-"""From sums to numbers: every metric with its interval, its baselines, and a verdict. Plain JSON, no NaN in it.
+"""One step ahead as plain JSON, the headlines, verdicts and suspicions. No NaN in it.
 
-Owns: the shape of `result.json` and what counts as beating a baseline. Must not: run a model, draw.
+Owns: what counts as beating a baseline, which numbers open a report. Must not: run a model, draw.
 
 Every estimate is {"value", "low", "high", "reason"}: `reason` says why a value or an interval is null.
 """
@@ -14,19 +14,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worldmodel.evaluation import bootstrap
 from worldmodel.evaluation.bootstrap import Estimate
-from worldmodel.evaluation.closed_loop import COHERENCE_FRAMES, CURVES, IMPOSSIBLE, ClosedLoop
 from worldmodel.evaluation.heldout import Games
-from worldmodel.evaluation.metrics import METRIC_AT, METRICS, Metric, ratio
+from worldmodel.evaluation.metrics import LOSS_PREFIX, METRIC_AT, METRICS, Metric, ratio
+from worldmodel.evaluation.sums import MODEL, Ledger, Measure, Numbers
 from worldmodel.evaluation.teacher_forced import TeacherForced
 from worldmodel.schema import LAYOUT
 
-RESULT_VERSION = 1
-"""Raised when a reader of older results would misread a new one. 1 (2026-11): first."""
+RESULT_VERSION = 2
+"""Raised when a reader of older results would misread a new one.
 
-MODEL = "model"
-"""Name of the model under test among `models`; all others are baselines."""
+1 (2026-11): first. 2 (2026-11): frozen starts with a digest, long and conditioned rollouts, sums beside the result.
+"""
+
+STEP = "step"
+"""Where a measure one step ahead was taken."""
 
 Json = dict[str, Any]
 
@@ -64,42 +66,37 @@ def verdict(better: str, against: Sequence[Estimate]) -> str:
 # ---- one step ahead ------------------------------------------------------------------------------------------------
 
 
-def one_step(found: TeacherForced, games: Games, *, seed: int, comparable_losses: bool = True) -> Json:
-    """Teacher-forced part of the result.
+def enter_step(ledger: Ledger, found: TeacherForced, *, comparable_losses: bool = True) -> None:
+    """Add every metric one step ahead to the ledger.
 
-    comparable_losses: False where baselines have other heads than the model: their losses, and differences to them,
-    are then null with a reason.
+    comparable_losses: False where baselines have other heads than the model: their losses are then left out.
     """
-    sums = {name: game_sums.per_game() for name, game_sums in found.models.items()}
-    drop = () if comparable_losses else tuple(m.name for m in METRICS if m.name.startswith("loss/"))
+    for m, metric in enumerate(METRICS):
+        alone = not comparable_losses and metric.name.startswith(LOSS_PREFIX)
+        sums = {name: values.per_game() for name, values in found.models.items() if name == MODEL or not alone}
+        ledger.add(
+            Measure(f"{STEP}/{metric.name}", metric.unit, metric.better, metric.definition),
+            {name: (numerator[:, m], denominator[:, m]) for name, (numerator, denominator) in sums.items()},
+        )
+
+
+def one_step(found: TeacherForced, numbers: Numbers, games: Games) -> Json:
+    """Teacher-forced part of the result."""
     other_heads = Estimate(None, None, None, "the baselines have other heads: losses cannot be compared")
-    models: Json = {}
-    differences: Json = {}
-    for name, pair in sums.items():
-        estimates = bootstrap.estimate(pair, seed=seed)
-        hidden = drop if name != MODEL else ()
-        models[name] = _named(METRICS, [other_heads if m.name in hidden else e for m, e in _zip(estimates)])
-        if name != MODEL:
-            against = bootstrap.difference(sums[MODEL], pair, seed=seed)
-            differences[name] = _named(METRICS, [other_heads if m.name in drop else e for m, e in _zip(against)])
+
+    def named(values: Mapping[str, Estimate]) -> Json:
+        return {metric.name: as_json(values.get(f"{STEP}/{metric.name}", other_heads)) for metric in METRICS}
+
     stages = np.array(games.stage)
     characters = np.array(games.character)
     return {
         "num_frames": found.num_frames,
         "num_possible_frames": found.num_possible,
-        "models": models,
-        "differences": differences,
+        "models": {name: named(numbers.of[name]) for name in found.models},
+        "differences": {name: named(numbers.against[name]) for name in found.models if name != MODEL},
         "by_stage": _groups(found, stages, lambda name: np.repeat((stages == name)[:, None], 2, 1)),
         "by_character": _groups(found, characters.ravel(), lambda name: characters == name),
     }
-
-
-def _zip(estimates: Sequence[Estimate]) -> list[tuple[Metric, Estimate]]:
-    return list(zip(METRICS, estimates, strict=True))
-
-
-def _named(metrics: Sequence[Metric], estimates: Sequence[Estimate]) -> Json:
-    return {metric.name: as_json(estimate) for metric, estimate in zip(metrics, estimates, strict=True)}
 
 
 def _groups(found: TeacherForced, names: NDArray[np.str_], member_GP: Callable[[str], NDArray[np.bool_]]) -> list[Json]:
@@ -116,110 +113,6 @@ def _groups(found: TeacherForced, names: NDArray[np.str_], member_GP: Callable[[
             {"name": name, "num_games": int(mask.any(1).sum()), "num_player_frames": int(frames), "models": values}
         )
     return sorted(rows, key=lambda row: (-row["num_games"], row["name"]))
-
-
-# ---- closed loop ---------------------------------------------------------------------------------------------------
-
-
-def rollouts(found: ClosedLoop, games: Games, *, seed: int) -> Json:
-    """Closed-loop part of the result. Games without a rollout take no part in the bootstrap."""
-    used = np.unique(found.starts[:, 0])
-
-    def flat(name: str) -> bootstrap.Sums:
-        run = found.models[name]
-        return run.numerator[used].reshape(len(used), -1), run.denominator[used].reshape(len(used), -1)
-
-    def curve(estimates: Sequence[Estimate]) -> Json:
-        """Estimates of (T, M), flattened, as one set of lists per curve."""
-        out: Json = {}
-        for m, name in enumerate(CURVES):
-            column = estimates[m :: len(CURVES)]
-            out[name] = {
-                "value": [e.value for e in column],
-                "low": [e.low for e in column],
-                "high": [e.high for e in column],
-                "reason": next((e.reason for e in column if e.reason), None),
-            }
-        return out
-
-    baselines = [name for name in found.models if name != MODEL]
-    return {
-        "num_rollouts": len(found.starts),
-        "num_games": len(used),
-        "history_frames": found.history + 1,
-        "horizon_frames": found.horizon,
-        "models": {name: curve(bootstrap.estimate(flat(name), seed=seed)) for name in found.models},
-        "differences": {name: curve(bootstrap.difference(flat(MODEL), flat(name), seed=seed)) for name in baselines},
-        "coherence": [
-            _coherence(found, used, baselines, frames, seed) for frames in COHERENCE_FRAMES if frames <= found.horizon
-        ],
-        "impossible": {name: _impossible(found, name) for name in found.models},
-        "examples": _examples(found, games),
-    }
-
-
-def _coherence(found: ClosedLoop, used: NDArray[np.int64], baselines: list[str], frames: int, seed: int) -> Json:
-    def sums(name: str) -> bootstrap.Sums:
-        numerator, denominator = found.models[name].coherence(frames)
-        return numerator[used], denominator[used]
-
-    return {
-        "frames": frames,
-        "models": {name: as_json(bootstrap.estimate(sums(name), seed=seed)[0]) for name in found.models},
-        "differences": {
-            name: as_json(bootstrap.difference(sums(MODEL), sums(name), seed=seed)[0]) for name in baselines
-        },
-    }
-
-
-def _impossible(found: ClosedLoop, name: str) -> Json:
-    """Share of rollouts with an impossible state, by kind, and with any."""
-    wrong = found.models[name].impossible
-    if not len(wrong):
-        return dict.fromkeys(("any", *IMPOSSIBLE))
-    return {"any": float(wrong.any(1).mean())} | {
-        kind: float(share) for kind, share in zip(IMPOSSIBLE, wrong.mean(0), strict=True)
-    }
-
-
-_EXAMPLES = (("typical", 0.5), ("good", 0.1), ("bad", 0.9), ("worst", 1.0))
-"""Which rollouts are shown: by rank of the model's distance from the truth, averaged over the horizon."""
-
-
-def _examples(found: ClosedLoop, games: Games) -> list[Json]:
-    """A few rollouts, chosen by rank, so that nobody picks the prettiest. Positions to a hundredth of a unit."""
-    run = found.models[MODEL]
-    order = np.argsort(np.nan_to_num(run.distance.mean(1), nan=np.inf), kind="stable")
-    shown: list[Json] = []
-    seen: set[int] = set()
-    for label, rank in _EXAMPLES:
-        if not len(order):
-            break
-        which = int(order[round(rank * (len(order) - 1))])
-        if which in seen:
-            continue
-        seen.add(which)
-        place, row = (int(value) for value in found.starts[which])
-        truth = found.truth[which]
-        dream = np.concatenate([truth[:1], run.position[which]])
-        shown.append(
-            {
-                "label": label,
-                "rank": rank,
-                "game": games.id[place],
-                "row": row,
-                "stage": games.stage[place],
-                "characters": list(games.character[place]),
-                "distance": [_rounded(value) for value in run.distance[which]],
-                "truth": [[[_rounded(v) for v in point] for point in track] for track in truth.swapaxes(0, 1)],
-                "dream": [[[_rounded(v) for v in point] for point in track] for track in dream.swapaxes(0, 1)],
-            }
-        )
-    return shown
-
-
-def _rounded(value: float) -> float | None:
-    return round(float(value), 2) if np.isfinite(value) else None
 
 
 # ---- judgement -----------------------------------------------------------------------------------------------------

@@ -1,12 +1,10 @@
 """The evaluation of a run: its newest weights, beside the naive baselines, on held-out games, written to its report.
 
-Owns: what is put together, the settings, provenance, the files `report/result.json` and `report/index.html`.
-Must not: define a metric or a verdict.
+Owns: provenance, what makes two results comparable, the files of `report/`. Must not: choose frames, define a metric.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
 import time
 from collections.abc import Mapping
@@ -17,45 +15,25 @@ from typing import Any
 
 import torch
 
-from worldmodel import models
 from worldmodel.dataset.store import Dataset, Split
 from worldmodel.errors import WrongUse
-from worldmodel.evaluation import bootstrap, closed_loop, heldout, report, result, teacher_forced
-from worldmodel.evaluation.heldout import HELD_OUT, Games, Tick
+from worldmodel.evaluation import bootstrap, heldout, report, result, sums
+from worldmodel.evaluation.heldout import HELD_OUT
 from worldmodel.evaluation.metrics import METRICS
+from worldmodel.evaluation.protocol import Settings, evaluate_model
+from worldmodel.evaluation.protocol import baselines as baselines
+from worldmodel.evaluation.sums import MODEL
 from worldmodel.models import base
-from worldmodel.models.base import NaiveModel, WorldModel, architectures, load_model, make_model
+from worldmodel.models.base import WorldModel, load_model
 from worldmodel.runs import atomic
 from worldmodel.runs.folder import CheckpointFolder, RunFolder
 from worldmodel.runs.provenance import code_version
-from worldmodel.tracking.progress import progress
 
 RESULT_FILE = "result.json"
 REPORT_FILE = "index.html"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """How to evaluate.
-
-    length, burn_in: windows of `length` tokens, of which the first `burn_in` are not scored: those of the run.
-    weights: of loss groups, those of the run. max_frames: how many held-out frames are scored one step ahead, a seeded
-    choice; None for all. num_rollouts: start frames, spread over games. history: tokens before each (None: burn_in).
-    """
-
-    length: int
-    burn_in: int
-    weights: Mapping[str, float]
-    max_frames: int | None = 200_000
-    num_rollouts: int = 1_000
-    horizon: int = closed_loop.HORIZON_FRAMES
-    history: int | None = None
-    seed: int = 0
-
-    @property
-    def max_windows(self) -> int | None:
-        """Windows that hold `max_frames` scored frames."""
-        return None if self.max_frames is None else -(-self.max_frames // (self.length - self.burn_in))
+SUMS_FILE = "sums.arrow"
+FORKS_FILE = "forks.arrow"
+"""Sums per game of every number, and per counterfactual: what `compare` pairs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +60,8 @@ class Evaluation:
             "num_games": self.json["data"]["num_games"],
             "headlines": [
                 {key: row[key] for key in ("name", "unit", "better", "verdict")}
-                | {key: row["models"][result.MODEL][key] for key in ("value", "low", "high")}
-                | {"baselines": {name: e["value"] for name, e in row["models"].items() if name != result.MODEL}}
+                | {key: row["models"][MODEL][key] for key in ("value", "low", "high")}
+                | {"baselines": {name: e["value"] for name, e in row["models"].items() if name != MODEL}}
                 for row in self.json["headlines"]
             ],
             "beats_baselines": self.beats_baselines,
@@ -92,12 +70,6 @@ class Evaluation:
             "result": str(self.folder / RESULT_FILE),
             "report": str(self.folder / REPORT_FILE),
         }
-
-
-def baselines() -> dict[str, WorldModel]:
-    """The naive models, one of each file in `models/` that is one."""
-    kinds = {name: importlib.import_module(f"{models.__name__}.{name}").Model for name in architectures()}
-    return {name: make_model({"arch": name}) for name, kind in kinds.items() if issubclass(kind, NaiveModel)}
 
 
 def evaluate_run(
@@ -161,74 +133,22 @@ def evaluate_run(
         | {"weights": dict(settings.weights), "num_resamples": bootstrap.NUM_RESAMPLES, "level": bootstrap.LEVEL},
         "warnings": warnings,
         "canaries": result.canaries(
-            found["teacher_forced"],
-            found["closed_loop"],
+            found.json["teacher_forced"],
+            found.json["closed_loop"],
             _earlier(folder.report / RESULT_FILE),
             sha256=checkpoint.meta["files"][weights.name],
         ),
         "metrics": [asdict(metric) for metric in METRICS],
-        **found,
+        **found.json,
     }
     write(json_value, folder.report)
+    sha256 = json_value["weights"]["sha256"]
+    sums.write(found.ledger, folder.report / SUMS_FILE, sha256=sha256)
+    if found.forks is not None:
+        sums.write(found.forks, folder.report / FORKS_FILE, sha256=sha256)
+    else:
+        (folder.report / FORKS_FILE).unlink(missing_ok=True)
     return Evaluation(json_value, folder.report)
-
-
-def evaluate_model(
-    model: WorldModel,
-    dataset: Dataset,
-    games: Games,
-    settings: Settings,
-    *,
-    device: torch.device | str = "cpu",
-    quiet: bool = False,
-) -> dict[str, Any]:
-    """Both halves of the evaluation and the headlines: the keys "headlines", "teacher_forced", "closed_loop"."""
-    contestants = {result.MODEL: model} | {name: naive.to(device) for name, naive in baselines().items()}
-    history = settings.burn_in if settings.history is None else settings.history
-    starts = heldout.starts(
-        games, num_starts=settings.num_rollouts, history=history, horizon=settings.horizon, seed=settings.seed
-    )
-    windows = heldout.windows(games.num_frames, length=settings.length, burn_in=settings.burn_in)
-    if not len(windows):
-        raise WrongUse(
-            f"the longest of {len(games)} games has {int(games.num_frames.max())} frames",
-            f"at least {settings.length + 1}",
-            "evaluate on longer games",
-        )
-    num_windows = len(windows) if settings.max_windows is None else min(len(windows), settings.max_windows)
-    with progress("one step ahead", num_windows * len(contestants), unit="windows") as bar:
-        step = teacher_forced.evaluate(
-            contestants,
-            dataset,
-            games,
-            length=settings.length,
-            burn_in=settings.burn_in,
-            weights=settings.weights,
-            max_windows=settings.max_windows,
-            seed=settings.seed,
-            device=device,
-            tick=_tick(bar.advance, quiet),
-        )
-    loop = None
-    if len(starts):
-        with progress("rollouts", len(starts) * len(contestants), unit="rollouts") as bar:
-            loop = closed_loop.evaluate(
-                contestants,
-                dataset,
-                games,
-                starts,
-                history=history,
-                horizon=settings.horizon,
-                device=device,
-                tick=_tick(bar.advance, quiet),
-            )
-    step_json = result.one_step(step, games, seed=settings.seed, comparable_losses=model.rules.kind == "residual")
-    loop_json = None if loop is None else result.rollouts(loop, games, seed=settings.seed)
-    return {
-        "headlines": result.headlines(step_json, loop_json),
-        "teacher_forced": step_json,
-        "closed_loop": loop_json,
-    }
 
 
 def write(json_value: Mapping[str, Any], folder: Path) -> None:
@@ -236,10 +156,6 @@ def write(json_value: Mapping[str, Any], folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     atomic.write_json(folder / RESULT_FILE, json_value)
     atomic.write_text(folder / REPORT_FILE, report.render(json_value))
-
-
-def _tick(advance: Any, quiet: bool) -> Tick | None:
-    return None if quiet else lambda amount: advance(amount)
 
 
 def _weights(
