@@ -99,6 +99,7 @@ def _may_write(out: Path) -> None:
 
 def find_weights(run: Path, *, ema: bool) -> tuple[Path, dict[str, Any]]:
     """A run's newest weights, or a weights file itself, and what is known of them. Raises WrongUse."""
+    origin: dict[str, Any]
     if run.is_file():
         if ema:
             raise WrongUse(

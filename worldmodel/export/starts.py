@@ -25,6 +25,8 @@ from worldmodel.replays.synth.generate import write_games
 
 _SYNTHETIC_GAMES = 8
 _SYNTHETIC_SEED = 20_261_123
+_INGESTED_FRAMES = 1850
+"""Of a match that is no fragment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +51,14 @@ def synthetic(*, num: int, rows: int, seed: int) -> Stretches:
     """Stretches of matches that are generated now."""
     with tempfile.TemporaryDirectory() as folder:
         replays, path = Path(folder) / "replays", Path(folder) / "dataset"
-        write_games(replays, _SYNTHETIC_GAMES, _SYNTHETIC_SEED + seed, rules=Rules(stocks=99, max_frames=rows + 600))
+        write_games(replays, _SYNTHETIC_GAMES, _SYNTHETIC_SEED + seed, rules=_rules(rows))
         ingest(iter_sources([replays]), path, workers=1)
         return _cut(open_dataset(path), "all", num=num, rows=rows, seed=seed, kind="synthetic matches")
+
+
+def _rules(rows: int) -> Rules:
+    """Of matches that last long enough, for the stretches and for the filters of ingest."""
+    return Rules(stocks=4, max_frames=max(_INGESTED_FRAMES, 2 * rows))
 
 
 def _cut(dataset: Dataset, split: Split, *, num: int, rows: int, seed: int, kind: str) -> Stretches:
@@ -60,7 +67,9 @@ def _cut(dataset: Dataset, split: Split, *, num: int, rows: int, seed: int, kind
     games, lengths = games[lengths >= rows], lengths[lengths >= rows]
     if not len(games):
         raise WrongUse(
-            f"{dataset.path} has no held-out game of {rows} frames", "at least one", "leave --data out, or give more"
+            f"{dataset.path} has no held-out game of {rows} frames",
+            "at least one",
+            "leave --data out, or ask for fewer --frames",
         )
     chance = np.random.default_rng(seed)
     chosen = chance.permutation(np.resize(chance.permutation(len(games)), num))
