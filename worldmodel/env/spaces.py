@@ -50,6 +50,7 @@ def check_form(form: str, what: str) -> None:
 
 def action_space(form: Form) -> spaces.Space[Any]:
     """Of one pad. Typed: a Box per axis in the schema's bounds, and the buttons. Flat: axes, then buttons, (A+NB,)."""
+    check_form(form, "action")
     if form == "flat":
         low, high = np.append(_PAD_LOW, np.zeros(NUM_BUTTONS)), np.append(_PAD_HIGH, np.ones(NUM_BUTTONS))
         return spaces.Box(low.astype(np.float32), high.astype(np.float32), dtype=np.float32)
@@ -62,6 +63,7 @@ def action_space(form: Form) -> spaces.Space[Any]:
 
 def observation_space(form: Form) -> spaces.Space[Any]:
     """Of what one player sees, see `views`."""
+    check_form(form, "observation")
     if form == "flat":
         low, high = flat_bounds()
         return spaces.Box(np.array(low, np.float32), np.array(high, np.float32), dtype=np.float32)
@@ -81,7 +83,6 @@ class Observer:
     """Makes observations of B worlds: a dictionary of arrays (B,2,...), or (B,F) float32."""
 
     def __init__(self, form: Form, device: torch.device) -> None:
-        check_form(form, "observation")
         self._flat = Flat(device) if form == "flat" else None
 
     def __call__(self, state: State, stage_B: Tensor) -> Any:

@@ -5,6 +5,8 @@ Owns: the frames and pads of these episodes on the host. Must not: step a world.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from worldmodel.clips.clip import Clip, Meta
@@ -61,7 +63,7 @@ class Tape:
             pads=held_by,
             source=origin.game_id,
         )
-        return clip_of(
+        made = clip_of(
             State(*(torch.stack([getattr(state, name) for state in states]) for name in State.__slots__)),
             self._matches.context[world],
             meta,
@@ -72,6 +74,7 @@ class Tape:
             ),
             characters=origin.characters,
         )
+        return replace(made, stage=origin.stage)  # the last of the codes stands for *other* too
 
     def _check(self, world: int) -> None:
         if not self._rows.get(world):
