@@ -11,7 +11,8 @@ from worldmodel.cli import make_app
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
-VERBS = {command.name for command in make_app().registered_commands}
+APP = make_app()
+VERBS = {command.name for command in [*APP.registered_commands, *APP.registered_groups]}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

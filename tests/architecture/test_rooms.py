@@ -24,8 +24,9 @@ LEVELS = {
     "dynamics": 6,
     "evaluation": 7,
     "training": 8, "env": 8, "export": 8,
-    "web": 9,
-    "cli": 10,
+    "cards": 9,
+    "web": 10,
+    "cli": 11,
 }  # fmt: skip
 
 NO_TORCH_BELOW = 4

@@ -24,7 +24,7 @@ _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
 
 
 def make_app() -> typer.Typer:
-    """The app with one command per module of this package that has a function of its own name."""
+    """The app with one command per module of this package: what bears the module's name, a function or a group."""
     app = typer.Typer(
         name="worldmodel",
         help="Learn the physics of Melee from Slippi replays: ingest, train, eval.",
@@ -35,7 +35,9 @@ def make_app() -> typer.Typer:
     )
     for module in sorted(pkgutil.iter_modules(__path__), key=lambda module: module.name):
         verb = getattr(importlib.import_module(f"{__name__}.{module.name}"), module.name, None)
-        if verb is not None:
+        if isinstance(verb, typer.Typer):
+            app.add_typer(verb, name=module.name)
+        elif verb is not None:
             app.command(module.name)(verb)
     return app
 

@@ -61,7 +61,12 @@ def load(path: Path, model: type[Model], *, overrides: Sequence[str] = ()) -> Mo
 
     Raises ConfigError (a WrongUse) for a missing file, bad YAML, duplicate or unknown keys, values of a wrong type.
     """
-    root = _parse(_read(path), path)
+    return loads(_read(path), path, model, overrides=overrides)
+
+
+def loads(text: str, path: Path, model: type[Model], *, overrides: Sequence[str] = ()) -> Model:
+    """`load` of a text at hand; `path` is what errors call it. Raises ConfigError."""
+    root = _parse(text, path)
     data = _plain(root)
     sources: dict[Path_, str] = {}
     for override in overrides:
@@ -70,6 +75,11 @@ def load(path: Path, model: type[Model], *, overrides: Sequence[str] = ()) -> Mo
         return model.model_validate(data)
     except ValidationError as error:
         raise ConfigError(_problems(error, model, data, root, path, sources)) from None
+
+
+def position(text: str, path: Path, keys: Sequence[str | int]) -> str:
+    """ "file:line:col" of a key, or of as much of it as there is. Raises ConfigError for what is not YAML."""
+    return _where(tuple(keys), _parse(text, path), path, {})
 
 
 def dump(model: BaseModel) -> str:
