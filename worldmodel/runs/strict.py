@@ -227,6 +227,10 @@ def _resolve(model: type[BaseModel], loc: Path_, data: Any) -> tuple[Path_, type
     owner: type[BaseModel] | None = model
     annotation: Any = model
     for index, part in enumerate(loc):
+        if isinstance(part, int):
+            keys.append(part)
+            annotation = (get_args(annotation) or (None,))[0]
+            continue
         members = _models_in(annotation)
         tagged = [m for m in members if part in _tags(m)]
         is_last = index == len(loc) - 1
