@@ -320,3 +320,7 @@ def keys_table() -> str:
     """The table of docs/export.md."""
     rows = [f"| `{key}` | {text} |" for key, text in KEYS.items()]
     return "\n".join(["| key | what it holds |", "|---|---|", *rows])
+
+
+if __name__ == "__main__":
+    print(keys_table())
