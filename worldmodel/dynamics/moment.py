@@ -71,11 +71,9 @@ class Moment:
         def choose(mine: Tensor, theirs: Tensor) -> Tensor:
             return torch.where(mask_B.view(-1, *(1,) * (mine.ndim - 1)), mine, theirs)
 
-        return _made([choose(a, b) for a, b in zip(self._tensors(), other._tensors(), strict=True)], self.carried)
-
-    def _tensors(self) -> list[Tensor]:
-        """Every tensor of the moment, in the order that `_made` takes."""
-        return [*_parts(self.state), *_parts(self.context), self.frames, *flat_carried(self.carried)]
+        return _made(
+            [choose(a, b) for a, b in zip(tensors_of_moment(self), tensors_of_moment(other), strict=True)], self.carried
+        )
 
     def to(self, device: torch.device | str) -> Moment:
         return self.map(lambda tensor: tensor.to(device))
@@ -83,8 +81,13 @@ class Moment:
 
 def stack_moments(moments: list[Moment]) -> Moment:
     """Worlds of several moments as one, in order. All must be of one model."""
-    columns = zip(*(moment._tensors() for moment in moments), strict=True)
+    columns = zip(*map(tensors_of_moment, moments), strict=True)
     return _made([torch.cat(column) for column in columns], moments[0].carried)
+
+
+def tensors_of_moment(moment: Moment) -> list[Tensor]:
+    """Every tensor of a moment, always in the same order."""
+    return [*_parts(moment.state), *_parts(moment.context), moment.frames, *flat_carried(moment.carried)]
 
 
 def _parts(value: State | Context) -> list[Tensor]:
@@ -92,7 +95,7 @@ def _parts(value: State | Context) -> list[Tensor]:
 
 
 def _made(tensors: list[Tensor], like: ModelState) -> Moment:
-    """Inverse of `Moment._tensors`. like: what the model carries, for its nesting."""
+    """Inverse of `tensors_of_moment`. like: what the model carries, for its nesting."""
     rest = iter(tensors)
     state = State(*(next(rest) for _ in State.__slots__))
     context = Context(*(next(rest) for _ in Context.__slots__))
