@@ -97,6 +97,15 @@ def digest(model: BaseModel) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dotted keys. Lists are values."""
+    if not isinstance(value, Mapping):
+        return {prefix: value}
+    return {
+        key: leaf for name, part in value.items() for key, leaf in flat(part, f"{prefix}.{name}".lstrip(".")).items()
+    }
+
+
 # ---- reading ---------------------------------------------------------------------------------------------------
 
 

@@ -318,17 +318,9 @@ def load_experiment(path: Path, *, overrides: Sequence[str] = ()) -> Experiment:
 
 def differences(old: Experiment, new: Experiment) -> dict[str, tuple[Any, Any]]:
     """Dotted keys that differ: key -> (old, new)."""
-    before, after = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
+    before, after = strict.flat(old.model_dump(mode="json")), strict.flat(new.model_dump(mode="json"))
     return {
         key: (before.get(key), after.get(key))
         for key in sorted(before.keys() | after.keys())
         if before.get(key) != after.get(key)
-    }
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {prefix: value}
-    return {
-        key: leaf for name, part in value.items() for key, leaf in _flat(part, f"{prefix}.{name}".lstrip(".")).items()
     }
