@@ -188,7 +188,7 @@ def not_decreasing(
     Compared are the mean of the first third of the first `after_epochs` and the mean of the last third of the newest
     `after_epochs`. It fires if the drop, even with `noise` standard errors added in the run's favour, is less than
     `by` of the beginning. A plateau below the beginning is no reason to fire, a return to the beginning is. The
-    noise is taken from the differences of neighbours, which a steady fall only makes greater.
+    noise is taken from the differences of neighbours (their median), which a steady fall only makes greater.
     """
     points = record.series(metric, weights)
     if not points or points[-1].epoch < after_epochs - 1e-9:
@@ -202,10 +202,11 @@ def not_decreasing(
     if len(points) < len(first) + len(last) or len(points) < 2:
         return _waits("not_decreasing", record, f"{len(points)} values of {metric} are too few to compare")
     begin, now = fmean(first), fmean(last)
-    steps = [b.value - a.value for a, b in pairwise(points)]
-    # Two values alone say nothing of noise: a fixed sample, measured twice, has little.
-    variance = fmean(step * step for step in steps) / 2 if len(steps) > 1 else 0.0
-    error = math.sqrt(variance * (1 / len(first) + 1 / len(last)))
+    steps = [abs(b.value - a.value) for a, b in pairwise(points)]
+    # The median, so that one leap is not taken for noise; 1.05 makes it the deviation of a normal distribution. Two
+    # values alone say nothing of noise: a fixed sample, measured twice, has little.
+    deviation = 1.05 * median(steps) if len(steps) > 1 else 0.0
+    error = deviation * math.sqrt(1 / len(first) + 1 / len(last))
     drop, needed = begin - now, by * abs(begin)
     fires = drop + noise * error < needed
     reason = (
