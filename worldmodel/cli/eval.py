@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +18,11 @@ def eval(
     ] = 200_000,
     rollouts: Annotated[int, typer.Option(min=1, help="Start frames of closed-loop rollouts.")] = 1_000,
     horizon: Annotated[int, typer.Option(min=1, help="Frames of a rollout.")] = 60,
+    long: Annotated[int, typer.Option(min=0, help="Start frames of rollouts of 600 frames.")] = 100,
+    per_event: Annotated[int, typer.Option(min=0, help="Start frames before each kind of event.")] = 100,
+    counterfactuals: Annotated[
+        int | None, typer.Option(min=0, help="Forked moments of the simulator (default: 200 if the data is its own).")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Which frames, which starts, which resamples.")] = 0,
     allow_train: Annotated[
         bool, typer.Option("--allow-train", help="Judge on the training games instead; the result says so loudly.")
@@ -30,28 +34,27 @@ def eval(
     as_json: Json = False,
 ) -> None:
     """Measure a run on held-out games, one step ahead and in the closed loop, beside naive baselines."""
-    from worldmodel.dataset.store import open_dataset
-    from worldmodel.evaluation.suite import Settings, evaluate_run
+    from worldmodel.cli.measuring import dataset_for, settings_for
+    from worldmodel.evaluation.suite import evaluate_run
     from worldmodel.runs.folder import RunFolder
-    from worldmodel.training.config import load_experiment
     from worldmodel.training.device import choose_device
 
     output = Output(as_json)
     folder = RunFolder.open(run)
-    experiment = load_experiment(folder.config)
-    dataset = open_dataset(data or json.loads(folder.provenance.read_text(encoding="utf-8"))["dataset"]["path"])
+    settings = settings_for(
+        folder,
+        max_frames=max_frames or None,
+        num_rollouts=rollouts,
+        horizon=horizon,
+        num_long=long,
+        num_per_event=per_event,
+        num_forks=counterfactuals,
+        seed=seed,
+    )
     done = evaluate_run(
         folder,
-        dataset,
-        Settings(
-            length=experiment.data.length,
-            burn_in=experiment.data.loss_from,
-            weights=experiment.weights,
-            max_frames=max_frames or None,
-            num_rollouts=rollouts,
-            horizon=horizon,
-            seed=seed,
-        ),
+        dataset_for(folder, data),
+        settings,
         split="train" if allow_train else "val",
         allow_train=allow_train,
         ema=ema,
@@ -78,5 +81,8 @@ def eval(
             for line in headlines
         ],
     )
+    if summary["tier"] is not None:
+        reached, missed = summary["tier"]["reached"], summary["tier"]["missed"]
+        output.say(f"tier: {reached or 'none'}" + (f"; the next one fails on {', '.join(missed)}" if missed else ""))
     output.say(f"report: {summary['report']}")
     output.result(summary)

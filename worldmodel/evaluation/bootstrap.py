@@ -53,6 +53,19 @@ def difference(
     return _estimates(model, baseline, seed, num_resamples, level)
 
 
+def spread(model: Sums, baseline: Sums, *, seed: int, num_resamples: int = NUM_RESAMPLES) -> NDArray[np.float64]:
+    """Standard error of each paired difference (M,); NaN where there is no interval."""
+    draws = _draws([model, baseline], seed, num_resamples)
+    if draws is None:
+        return np.full(model[0].shape[1], np.nan)
+    counted = ~np.isnan(draws)
+    num = np.maximum(counted.sum(0), 1)
+    middle = np.where(counted, draws, 0.0).sum(0) / num
+    error = np.sqrt(np.where(counted, (draws - middle) ** 2, 0.0).sum(0) / num)
+    few = np.min([(d > 0).sum(0) for _, d in (model, baseline)], axis=0) < MIN_GAMES
+    return np.where(counted.any(0) & ~few, error, np.nan)
+
+
 def _estimates(model: Sums, baseline: Sums | None, seed: int, num_resamples: int, level: float) -> list[Estimate]:
     num_games, num_metrics = model[0].shape
     sides = [model] if baseline is None else [model, baseline]
@@ -66,12 +79,20 @@ def _estimates(model: Sums, baseline: Sums | None, seed: int, num_resamples: int
     # A game counts for a metric if it has any denominator there: old versions lack whole fields.
     counted_M = np.min([(d > 0).sum(0) for _, d in sides], axis=0)
     low_M = high_M = np.full(num_metrics, np.nan)
-    if num_games >= MIN_GAMES:
-        drawn_RG = weights(num_games, seed=seed, num_resamples=num_resamples)
-        draws = [_ratio(_weighted(drawn_RG, n), _weighted(drawn_RG, d)) for n, d in sides]
-        draw_RM = draws[0] - draws[1] if baseline is not None else draws[0]
+    draw_RM = _draws(sides, seed, num_resamples)
+    if draw_RM is not None:
         low_M, high_M = _percentiles(draw_RM, level)
     return [_one(value_M[m], low_M[m], high_M[m], int(counted_M[m])) for m in range(num_metrics)]
+
+
+def _draws(sides: list[Sums], seed: int, num_resamples: int) -> NDArray[np.float64] | None:
+    """Values of one side, or differences of the first to the second, on each resample (R, M). None: too few games."""
+    num_games = len(sides[0][0])
+    if num_games < MIN_GAMES:
+        return None
+    drawn_RG = weights(num_games, seed=seed, num_resamples=num_resamples)
+    draws = [_ratio(_weighted(drawn_RG, n), _weighted(drawn_RG, d)) for n, d in sides]
+    return draws[0] if len(draws) == 1 else draws[0] - draws[1]
 
 
 def _weighted(drawn_RG: NDArray[np.float64], values_GM: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import pairwise
 from typing import Any
 
 from worldmodel.melee.stages import GEOMETRY, Stage
@@ -19,42 +20,64 @@ WIDTH, HEIGHT = 440, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 12, 34
 
 
-def curves(models: Mapping[str, Mapping[str, Any]], *, share: bool, label: str) -> str:
-    """Curves with intervals over horizons 1..T. models: name -> {"value", "low", "high"}, T long, holes as None.
+def curves(
+    lines: Mapping[str, Mapping[str, Any]],
+    *,
+    share: bool,
+    label: str,
+    at: Sequence[int] | None = None,
+    axis: str = "frames dreamed",
+) -> str:
+    """Curves with intervals over horizons. lines: class of `report.css` -> {"value", "low", "high"}, holes as None.
 
-    share: the axis is 0 .. 100 %. The first model is the one under test.
+    share: the axis is 0 .. 100 %. at: the horizons (None: 1, 2, ...). The first line is drawn last, on top. Values
+    below 0 (of differences) get their own part of the axis.
     """
-    horizon = max(len(curve["value"]) for curve in models.values())
-    known = [v for c in models.values() for key in ("value", "high") for v in c[key] if v is not None]
-    ticks = [0.0, 0.25, 0.5, 0.75, 1.0] if share else _ticks(max(known, default=1.0))
-    top = ticks[-1]
+    longest = max(len(curve["value"]) for curve in lines.values())
+    frames_at = list(at) if at is not None else list(range(1, longest + 1))
+    last = frames_at[-1]
+    known = [v for c in lines.values() for key in ("value", "low", "high") for v in c[key] if v is not None]
+    signed = min(known, default=0.0) < 0
+    if share and not signed:
+        ticks = [0.0, 0.25, 0.5, 0.75, 1.0]
+    elif signed:
+        size = _ticks(max(known) - min(known))[1]
+        ticks = [round(k * size, 10) for k in range(math.floor(min(known) / size), math.ceil(max(known) / size) + 1)]
+    else:
+        ticks = _ticks(max((v for c in lines.values() for k in ("value", "high") for v in c[k] if v), default=1.0))
+    bottom, top = ticks[0], ticks[-1]
 
     def x(frames: float) -> float:
-        return _LEFT + (WIDTH - _LEFT - _RIGHT) * (frames - 1) / max(horizon - 1, 1)
+        return _LEFT + (WIDTH - _LEFT - _RIGHT) * (frames - frames_at[0]) / max(last - frames_at[0], 1)
 
     def y(value: float) -> float:
-        return HEIGHT - _BOTTOM - (HEIGHT - _TOP - _BOTTOM) * min(value, top) / top
+        inside = min(max(value, bottom), top)
+        return HEIGHT - _BOTTOM - (HEIGHT - _TOP - _BOTTOM) * (inside - bottom) / (top - bottom)
 
     parts = [f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">']
     for tick in ticks:
-        text = f"{tick:.0%}" if share else f"{tick:g}"
-        parts.append(f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>')
+        text = f"{100 * tick:g}%" if share else f"{tick:g}"
+        style = "grid zero" if signed and tick == 0 else "grid"
+        parts.append(
+            f'<line class="{style}" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>'
+        )
         parts.append(f'<text class="tick" x="{_LEFT - 7}" y="{y(tick) + 4:.1f}" text-anchor="end">{text}</text>')
+    step = next((size for size in (10, 20, 50, 100, 200) if last <= 8 * size), last)
     parts += [
         f'<text class="tick" x="{x(frames):.1f}" y="{HEIGHT - 17}" text-anchor="middle">{frames}</text>'
-        for frames in sorted({1, *range(10, horizon + 1, 10)})
+        for frames in sorted({frames_at[0], *range(step, last + 1, step)})
     ]
     middle = (_LEFT + WIDTH - _RIGHT) / 2
-    parts.append(f'<text class="tick" x="{middle}" y="{HEIGHT - 2}" text-anchor="middle">frames dreamed</text>')
-    for index, curve in reversed(list(enumerate(models.values()))):
-        band = [(k + 1, low, high) for k, (low, high) in enumerate(zip(curve["low"], curve["high"], strict=True))]
+    parts.append(f'<text class="tick" x="{middle}" y="{HEIGHT - 2}" text-anchor="middle">{escape(axis)}</text>')
+    for style, curve in reversed(list(lines.items())):
+        band = zip(frames_at, curve["low"], curve["high"], strict=True)
         sure = [(k, low, high) for k, low, high in band if low is not None and high is not None]
         if len(sure) > 1:
             outline = [(x(k), y(high)) for k, _, high in sure] + [(x(k), y(low)) for k, low, _ in reversed(sure)]
-            parts.append(f'<path class="band m{index}" d="{_path(outline)}Z"/>')
-        line = [(x(k + 1), y(value)) for k, value in enumerate(curve["value"]) if value is not None]
+            parts.append(f'<path class="band {style}" d="{_path(outline)}Z"/>')
+        line = [(x(k), y(value)) for k, value in zip(frames_at, curve["value"], strict=True) if value is not None]
         if line:
-            parts.append(f'<path class="line m{index}" d="{_path(line)}"/>')
+            parts.append(f'<path class="line {style}" d="{_path(line)}"/>')
     parts.append("</svg>")
     return "".join(parts)
 
@@ -73,10 +96,23 @@ def _path(points: Sequence[Point]) -> str:
     return "M" + "L".join(f"{px:.1f} {py:.1f}" for px, py in points)
 
 
+def _strokes(points: Sequence[Point], longest: float) -> str:
+    """A path that is lifted where a step is longer: nobody moved there, he was put there."""
+    parts: list[list[Point]] = [[points[0]]]
+    for before, now in pairwise(points):
+        if math.dist(before, now) > longest:
+            parts.append([])
+        parts[-1].append(now)
+    return "".join(_path(part) for part in parts)
+
+
 # ---- a stage with two paths ------------------------------------------------------------------------------------------
 
 Track = Sequence[Sequence[float | None]]
 """Positions (x, y) of one player, frame after frame; None where a number was none."""
+
+JUMP_UNITS = 30.0
+"""No body is this fast; one that comes back to life is put somewhere."""
 
 _SCENE_WIDTH, _SCENE_HEIGHT = 400, 250
 
@@ -109,7 +145,7 @@ def scene(name: str, tracks: Sequence[Track], ghosts: Sequence[Track], around: S
             points = [place for place in map(at, track) if place is not None]
             if not points:
                 continue
-            parts.append(f'<path class="{kind} p{player}" d="{_path(points)}"/>')
+            parts.append(f'<path class="{kind} p{player}" d="{_strokes(points, JUMP_UNITS * scale)}"/>')
             if kind == "path":
                 parts += [
                     f'<circle class="dot p{player}" cx="{px:.1f}" cy="{py:.1f}" r="2.4"/>'

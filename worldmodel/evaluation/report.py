@@ -1,28 +1,20 @@
 """One page for people: a function of `result.json` alone, with no other file or host behind it.
 
-Owns: words, order and formats of the page. Must not: compute a number; each one shown carries the result's own value
-in `data-value`. Style: `report.css`; pictures: `charts.py`.
+Owns: order of the page, its verdict, what is said one step ahead, provenance. Must not: compute a number; each one
+shown carries the result's own value in `data-value`. What rollouts show: `report_loop.py`; parts: `page.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from importlib.resources import files
 from typing import Any
 
-from worldmodel.evaluation import charts
+from worldmodel.evaluation import report_loop
+from worldmodel.evaluation.page import cell, interval, name_of, page, table
 from worldmodel.evaluation.sums import MODEL
-from worldmodel.schema import LAYOUT
 
 Json = Mapping[str, Any]
-
-_CHARTS = (
-    ("pos_distance", "Position: distance to the truth"),
-    (f"{LAYOUT.the('percent').name}_mae", "Percent: error"),
-    ("velocity_mae", "Velocity: error"),
-    (f"{LAYOUT.the('action_state').name}_acc", "Action state: share right"),
-)
 
 _VERDICTS = {
     "beats": ("beats", "better than every baseline, with the whole interval"),
@@ -34,69 +26,26 @@ _VERDICTS = {
 
 def render(result: Json) -> str:
     """The page, as text."""
-    style = files("worldmodel.evaluation").joinpath("report.css").read_text(encoding="utf-8")
     units = {metric["name"]: metric for metric in result["metrics"]}
     sections = [
         _head(result),
         _alerts(result),
+        report_loop.tiles(result),
+        report_loop.tiers(result),
+        report_loop.curves(result),
+        report_loop.dreams(result),
+        report_loop.events(result),
+        report_loop.survival(result),
+        report_loop.contradictions(result),
+        report_loop.counterfactuals(result),
         _headlines(result),
-        _curves(result, units),
-        _dreams(result),
         _breakdown(result, units),
         _losses(result),
         _sanity(result),
         _everything(result, units),
         _provenance(result),
     ]
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(str(result['run']))}: evaluation</title><style>\n{style}</style></head>\n<body><main>\n"
-        + "\n".join(section for section in sections if section)
-        + "\n</main></body></html>\n"
-    )
-
-
-# ---- formats ---------------------------------------------------------------------------------------------------------
-
-
-def number(value: float | None, unit: str) -> str:
-    """A value as people read it: shares in percent, the rest to three significant digits."""
-    if value is None:
-        return "–"
-    if unit == "share":
-        digits = 1 if value < 0.9995 or value == 1 else 2
-        return f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%"
-    if value == 0:
-        return "0"
-    if abs(value) >= 1000:
-        return f"{float(f'{value:.3g}'):,.0f}"
-    return f"{value:#.3g}".removesuffix(".")
-
-
-def _range(estimate: Json, unit: str) -> str:
-    if estimate["low"] is None or estimate["high"] is None:
-        return ""
-    return f"{number(estimate['low'], unit)} – {number(estimate['high'], unit)}"
-
-
-def _cell(value: float | None, unit: str, *, keys: Mapping[str, str], classes: str = "") -> str:
-    """A table cell that carries the result's own number, and whose it is."""
-    told = "".join(f' data-{key}="{escape(text)}"' for key, text in keys.items())
-    raw = "null" if value is None else repr(value)
-    return f'<td class="{classes}"{told} data-value="{raw}">{number(value, unit)}</td>'
-
-
-def _name(model: str) -> str:
-    return model.replace("_", "\N{NON-BREAKING HYPHEN}")
-
-
-def _table(header: Sequence[str], rows: Sequence[str], classes: str = "") -> str:
-    cells = "".join(f'<th scope="col">{escape(text)}</th>' for text in header)
-    return (
-        f'<div class="scroll"><table class="{classes}"><thead><tr>{cells}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
-    )
+    return page(f"{result['run']}: evaluation", sections)
 
 
 # ---- sections --------------------------------------------------------------------------------------------------------
@@ -105,13 +54,14 @@ def _table(header: Sequence[str], rows: Sequence[str], classes: str = "") -> str
 def _head(result: Json) -> str:
     rows = result["headlines"]
     won = sum(row["verdict"] == "beats" for row in rows)
-    names = [_name(name) for name in rows[0]["models"] if name != MODEL]
+    names = [name_of(name) for name in rows[0]["models"] if name != MODEL]
     if won == len(rows):
-        lead = f"Better than {' and '.join(names)} on all {won} headline numbers."
+        lead = f"Better than {' and '.join(names)} on all {won} headline numbers"
     elif won == 0:
-        lead = f"Not better than {' or '.join(names)} on any of {len(rows)} headline numbers."
+        lead = f"Not better than {' or '.join(names)} on any of {len(rows)} headline numbers"
     else:
-        lead = f"Better than {' and '.join(names)} on {won} of {len(rows)} headline numbers."
+        lead = f"Better than {' and '.join(names)} on {won} of {len(rows)} headline numbers"
+    lead += report_loop.tier_words(result)
     data, weights, step = result["data"], result["weights"], result["teacher_forced"]
     kind = "held-out" if data["held_out"] else "training"
     what = (
@@ -146,11 +96,11 @@ def _headlines(result: Json) -> str:
             text, why = "none", own["reason"] or ""
         unit = "" if row["unit"] in ("share", "loss") else f", {row['unit']}"
         arrow = "higher is better" if row["better"] == "higher" else "lower is better"
-        cells = _cell(own["value"], row["unit"], keys=keys | {"model": MODEL}, classes="main")
-        cells += f'<td class="range">{_range(own, row["unit"])}</td>'
+        cells = cell(own["value"], row["unit"], keys=keys | {"model": MODEL}, classes="main")
+        cells += f'<td class="range">{interval(own, row["unit"])}</td>'
         for name in names:
             naive = row["models"][name]["value"]
-            cells += _cell(naive, row["unit"], keys=keys | {"model": name, "name": _name(name)}, classes="naive")
+            cells += cell(naive, row["unit"], keys=keys | {"model": name, "name": name_of(name)}, classes="naive")
         rows.append(
             f'<tr><th scope="row">{escape(row["name"])}'
             f'<span class="of">{escape(row["where"] + unit)}; {arrow}</span></th>{cells}'
@@ -161,82 +111,8 @@ def _headlines(result: Json) -> str:
         "<section><h2>Headline numbers</h2>"
         f'<p class="note">Ranges are {level} intervals from {result["settings"]["num_resamples"]:,} draws of whole '
         "games. The verdict is about the difference to each baseline on the same games.</p>"
-        + _table(["", "model", level, *map(_name, names), "verdict"], rows, "headlines")
+        + table(["", "model", level, *map(name_of, names), "verdict"], rows, "headlines")
         + "</section>"
-    )
-
-
-def _legend(names: Sequence[str]) -> str:
-    items = "".join(
-        f'<li><svg viewBox="0 0 26 10" aria-hidden="true"><path class="line m{i}" d="M1 5L25 5"/></svg>'
-        f"{escape(_name(name))}</li>"
-        for i, name in enumerate(names)
-    )
-    return f'<ul class="legend">{items}</ul>'
-
-
-def _curves(result: Json, units: Mapping[str, Json]) -> str:
-    loop = result["closed_loop"]
-    if loop is None:
-        return (
-            "<section><h2>Rollouts</h2><p class='note'>None: no game is long enough for a history and a rollout.</p>"
-            "</section>"
-        )
-    cards = []
-    for name, title in _CHARTS:
-        metric = units[name]
-        share = metric["unit"] == "share"
-        unit = "" if share else f' <span class="range">{escape(metric["unit"])}</span>'
-        picture = charts.curves(
-            {model: values[name] for model, values in loop["models"].items()}, share=share, label=title
-        )
-        cards.append(f'<figure class="card"><h3>{escape(title)}{unit}</h3>{picture}</figure>')
-    return (
-        "<section><h2>How a dream drifts</h2>"
-        f'<p class="note">Error after 1 to {loop["horizon_frames"]} frames on its own, after '
-        f"{loop['history_frames']} true frames; {loop['num_rollouts']:,} rollouts from {loop['num_games']:,} games. "
-        "Bands are intervals; a line that seems missing lies under another.</p>"
-        + _legend(list(loop["models"]))
-        + f'<div class="pair">{"".join(cards)}</div></section>'
-    )
-
-
-_RANKS = {
-    "typical": "Typical: the median rollout",
-    "good": "Good: better than nine in ten",
-    "bad": "Bad: worse than nine in ten",
-    "worst": "The worst of all",
-}
-
-
-def _dreams(result: Json) -> str:
-    loop = result["closed_loop"]
-    if loop is None or not loop["examples"]:
-        return ""
-    figures = []
-    for example in loop["examples"]:
-        stage, truth, dream = example["stage"], example["truth"], example["dream"]
-        title = _RANKS[example["label"]]
-        where = f"{stage}; game <code>{escape(example['game'])}</code> from row {example['row']:,}"
-        who = "".join(
-            f'<span class="who"><i class="p{p}"></i>{escape(name)}</span>'
-            for p, name in enumerate(example["characters"])
-        )
-        end = example["distance"][-1]
-        off = "" if end is None else f", {number(end, '')} units off at the end"
-        around = [*truth, *dream]
-        left = charts.scene(stage, truth, [], around, label=f"true paths, {stage}")
-        right = charts.scene(stage, dream, truth, around, label=f"dreamed paths, {stage}")
-        figures.append(
-            f'<figure class="card dream"><figcaption><span><b>{title}</b>{off}</span>'
-            f"<span>{where}{who}</span></figcaption>"
-            f'<div class="pair"><div class="panel"><h4>truth</h4>{left}</div>'
-            f'<div class="panel"><h4>dream (truth dotted)</h4>{right}</div></div></figure>'
-        )
-    return (
-        "<section><h2>Truth and dream</h2>"
-        f'<p class="note">{loop["horizon_frames"]} frames from a ring to a large dot, a small dot every 20 frames. '
-        "Chosen by rank of the mean distance, not by looks.</p>" + "".join(figures) + "</section>"
     )
 
 
@@ -252,13 +128,13 @@ def _breakdown(result: Json, units: Mapping[str, Json]) -> str:
         for group in groups:
             cells = f"<td>{group['num_games']:,}</td>"
             for name in names:
-                cells += _cell(
+                cells += cell(
                     group["models"][MODEL][name],
                     units[name]["unit"],
                     keys={"group": group["name"], "metric": name},
                 )
             rows.append(f'<tr><th scope="row">{escape(group["name"])}</th>{cells}</tr>')
-        parts.append(_table([title, "games", *names], rows))
+        parts.append(table([title, "games", *names], rows))
     return (
         "<section><h2>Where it is good and where not</h2>"
         '<p class="note">One step ahead. A character counts the frames of the player who plays it. '
@@ -267,7 +143,7 @@ def _breakdown(result: Json, units: Mapping[str, Json]) -> str:
 
 
 def _losses(result: Json) -> str:
-    return _metric_table(
+    return _metrictable(
         result, "Loss by group", lambda name: name.startswith("loss/"), "What training minimises, on these frames."
     )
 
@@ -277,7 +153,7 @@ def _everything(result: Json, units: Mapping[str, Json]) -> str:
     return f"<details><summary>Every metric, one step ahead</summary>{table}</details>"
 
 
-def _metric_table(result: Json, title: str, wanted: Any, note: str) -> str:
+def _metrictable(result: Json, title: str, wanted: Any, note: str) -> str:
     names = [name for name in result["teacher_forced"]["models"][MODEL] if wanted(name)]
     return f'<section><h2>{title}</h2><p class="note">{note}</p>{_metric_rows(result, names)}</section>'
 
@@ -289,34 +165,24 @@ def _metric_rows(result: Json, names: Sequence[str]) -> str:
     rows = []
     for name in names:
         own, metric = step["models"][MODEL][name], metrics[name]
-        cells = _cell(own["value"], metric["unit"], keys={"metric": name, "model": MODEL}, classes="main")
-        cells += f'<td class="range">{_range(own, metric["unit"])}</td>'
+        cells = cell(own["value"], metric["unit"], keys={"metric": name, "model": MODEL}, classes="main")
+        cells += f'<td class="range">{interval(own, metric["unit"])}</td>'
         for other in naive:
-            cells += _cell(step["models"][other][name]["value"], metric["unit"], keys={"metric": name, "model": other})
+            cells += cell(step["models"][other][name]["value"], metric["unit"], keys={"metric": name, "model": other})
         unit = "" if metric["unit"] in ("share", "loss") else f", {metric['unit']}"
         what = f'<span class="of">{escape(metric["definition"] + unit)}</span>'
         rows.append(f'<tr><th scope="row">{escape(name.removeprefix("loss/"))}{what}</th>{cells}</tr>')
     level = f"{100 * result['settings']['level']:g} %"
-    return _table(["", "model", level, *map(_name, naive)], rows)
+    return table(["", "model", level, *map(name_of, naive)], rows)
 
 
 def _sanity(result: Json) -> str:
-    loop = result["closed_loop"]
     parts = []
     if result["canaries"]:
         lines = "".join(f"<p>{escape(text)}</p>" for text in result["canaries"])
         parts.append(f'<div class="alert mild" id="canaries">{lines}</div>')
     else:
         parts.append('<p class="note">No metric is suspiciously exact, constant, or equal to a baseline.</p>')
-    if loop is not None and loop["impossible"][MODEL]["any"] is not None:
-        shares = loop["impossible"][MODEL]
-        kinds = ", ".join(
-            f"{kind.replace('_', ' ')} {number(share, 'share')}" for kind, share in shares.items() if kind != "any"
-        )
-        parts.append(
-            f'<p class="note">Rollouts with an impossible state: '
-            f'<b data-impossible="{shares["any"]!r}">{number(shares["any"], "share")}</b> ({kinds}).</p>'
-        )
     return "<section><h2>Too good, too bad, too strange</h2>" + "".join(parts) + "</section>"
 
 
@@ -330,6 +196,12 @@ def _provenance(result: Json) -> str:
         ("which is", f"{same[data['is_the_training_dataset']]}; split {escape(data['split'])}"),
         ("code", f"worldmodel {escape(code['version'])}, <code>{escape(commit)}</code>{' + changes' * code['dirty']}"),
         ("codec", f"<code>{escape(weights['codec_hash'])}</code>"),
+        (
+            "starts",
+            f"<code>{escape(result['starts']['digest'])}</code> ("
+            + ", ".join(f"{found['num_starts']:,} {name}" for name, found in result["starts"]["lists"].items())
+            + ")",
+        ),
         (
             "windows",
             f"{settings['length']} tokens, {settings['burn_in']} not scored; seed {settings['seed']}; "

@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldmodel.evaluation.bootstrap import Estimate
+from worldmodel.evaluation.dreams import FAR_UNITS
 from worldmodel.evaluation.heldout import Games
+from worldmodel.evaluation.measures import REFERENCE, UNIFORM
 from worldmodel.evaluation.metrics import LOSS_PREFIX, METRIC_AT, METRICS, Metric, ratio
 from worldmodel.evaluation.sums import MODEL, Ledger, Measure, Numbers
 from worldmodel.evaluation.teacher_forced import TeacherForced
@@ -119,23 +121,37 @@ def _groups(found: TeacherForced, names: NDArray[np.str_], member_GP: Callable[[
 
 
 def headlines(step: Json, loop: Json | None) -> list[Json]:
-    """The numbers that the report opens with: value, baselines, verdict."""
+    """The numbers that the report opens with: value, baselines, verdict, and their name in the ledger."""
     rows = []
     for name in HEADLINE_STEP:
+        models = {key: values[name] for key, values in step["models"].items()}
+        differences = {key: values[name] for key, values in step["differences"].items()}
         metric = METRICS[METRIC_AT[name]]
-        rows.append(_headline(name, metric, "next frame", step["models"], step["differences"], name))
-    if loop is not None:
-        pos = METRICS[METRIC_AT["pos_mae"]]
-        for row in loop["coherence"]:
-            label = f"RC {row['frames']}"
-            where = f"mean of pos_mae over frames 1-{row['frames']} of rollouts"
-            rows.append(_headline(label, pos, where, row["models"], row["differences"], None))
-        last = loop["horizon_frames"]
-        for name in HEADLINE_CURVES:
-            metric = METRICS[METRIC_AT[name]]
-            models = {key: _at(curves[name], last) for key, curves in loop["models"].items()}
-            differences = {key: _at(curves[name], last) for key, curves in loop["differences"].items()}
-            rows.append(_headline(f"{name}@{last}", metric, f"frame {last} of rollouts", models, differences, None))
+        rows.append(_headline(name, f"{STEP}/{name}", metric, "next frame", models, differences))
+    if loop is None:
+        return rows
+    pos = METRICS[METRIC_AT["pos_mae"]]
+    for row in loop["coherence"]:
+        label, where = f"RC {row['frames']}", f"mean of pos_mae over frames 1-{row['frames']} of rollouts"
+        measure = f"{UNIFORM}/rc_{row['frames']}"
+        rows.append(_headline(label, measure, pos, where, row["models"], row["differences"]))
+    for row in loop["reference_coherence"] or ():
+        label = f"RC {row['frames']}, reference's seeds"
+        where = f"the same, from {row['num_rollouts']} starts drawn as the reference drew them"
+        measure = f"{REFERENCE}/rc_{row['frames']}"
+        rows.append(_headline(label, measure, pos, where, row["models"], row["differences"]))
+    last = loop["horizon_frames"]
+    for name in HEADLINE_CURVES:
+        models = {key: _at(curves[name], last) for key, curves in loop["models"].items()}
+        differences = {key: _at(curves[name], last) for key, curves in loop["differences"].items()}
+        label, where = f"{name}@{last}", f"frame {last} of rollouts"
+        rows.append(_headline(label, f"{UNIFORM}/{label}", METRICS[METRIC_AT[name]], where, models, differences))
+    if loop["long"] is not None:
+        near = loop["long"]["survival"]["near"]
+        lasted = Metric("near", "frames", "higher", "rollouts", f"frames with {near['doc']}")
+        where, values = "mean over long rollouts", near["mean_frames"]
+        label = f"near by {FAR_UNITS:g} units"
+        rows.append(_headline(label, "survival/near", lasted, where, values["models"], values["differences"]))
     return rows
 
 
@@ -144,19 +160,17 @@ def _at(curve: Json, frames: int) -> Json:
     return {key: curve[key][frames - 1] for key in ("value", "low", "high")} | {"reason": curve["reason"]}
 
 
-def _headline(label: str, metric: Metric, where: str, models: Json, differences: Json, at: str | None) -> Json:
-    """at: key of the metric inside `models` and `differences`; None if they hold the estimates themselves."""
-    estimates = {name: (value[at] if at else value) for name, value in models.items()}
-    against = {name: (value[at] if at else value) for name, value in differences.items()}
+def _headline(label: str, measure: str, metric: Metric, where: str, models: Json, differences: Json) -> Json:
     return {
         "name": label,
+        "measure": measure,
         "metric": metric.name,
         "unit": metric.unit,
         "better": metric.better,
         "where": where,
-        "models": estimates,
-        "differences": against,
-        "verdict": verdict(metric.better, [Estimate(**value) for value in against.values()]),
+        "models": models,
+        "differences": differences,
+        "verdict": verdict(metric.better, [Estimate(**value) for value in differences.values()]),
     }
 
 

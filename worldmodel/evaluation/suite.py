@@ -18,9 +18,10 @@ import torch
 from worldmodel.dataset.store import Dataset, Split
 from worldmodel.errors import WrongUse
 from worldmodel.evaluation import bootstrap, heldout, report, result, sums
+from worldmodel.evaluation.closed_loop import CURVE_METRICS
 from worldmodel.evaluation.heldout import HELD_OUT
 from worldmodel.evaluation.metrics import METRICS
-from worldmodel.evaluation.protocol import Settings, evaluate_model
+from worldmodel.evaluation.protocol import Found, Settings, evaluate_model
 from worldmodel.evaluation.protocol import baselines as baselines
 from worldmodel.evaluation.sums import MODEL
 from worldmodel.models import base
@@ -49,6 +50,15 @@ class Evaluation:
         return all(row["verdict"] == "beats" for row in self.json["headlines"])
 
     @property
+    def tier(self) -> dict[str, Any] | None:
+        """Which tier is reached, and which numbers keep the model from the next."""
+        found = self.json["tiers"]
+        if found is None:
+            return None
+        rows = [] if found["next"] is None else [row for row in found["limits"] if not row["kept"][found["next"]]]
+        return {"reached": found["reached"], "missed": [f"{row['curve']}@{row['frames']}" for row in rows]}
+
+    @property
     def summary(self) -> dict[str, Any]:
         """The headlines in a few lines, and where the rest is: for `--json` and for a table on a terminal."""
         return {
@@ -65,6 +75,7 @@ class Evaluation:
                 for row in self.json["headlines"]
             ],
             "beats_baselines": self.beats_baselines,
+            "tier": self.tier,
             "warnings": self.json["warnings"],
             "canaries": self.json["canaries"],
             "result": str(self.folder / RESULT_FILE),
@@ -139,21 +150,21 @@ def evaluate_run(
             sha256=checkpoint.meta["files"][weights.name],
         ),
         "metrics": [asdict(metric) for metric in METRICS],
+        "curves": [asdict(metric) for metric in CURVE_METRICS],
         **found.json,
     }
-    write(json_value, folder.report)
-    sha256 = json_value["weights"]["sha256"]
-    sums.write(found.ledger, folder.report / SUMS_FILE, sha256=sha256)
-    if found.forks is not None:
-        sums.write(found.forks, folder.report / FORKS_FILE, sha256=sha256)
-    else:
-        (folder.report / FORKS_FILE).unlink(missing_ok=True)
+    write(json_value, found, folder.report)
     return Evaluation(json_value, folder.report)
 
 
-def write(json_value: Mapping[str, Any], folder: Path) -> None:
-    """Write result.json and the page to a run's report folder, each whole or not at all."""
+def write(json_value: dict[str, Any], found: Found, folder: Path) -> None:
+    """Write sums, result.json and the page to a run's report folder, each whole or not at all.
+
+    The result names its sums by their hashes (key "files"), so that files of two evaluations are never taken for one.
+    """
     folder.mkdir(exist_ok=True)
+    ledgers = {SUMS_FILE: found.ledger} | ({} if found.forks is None else {FORKS_FILE: found.forks})
+    json_value["files"] = {name: sums.write(ledger, folder / name) for name, ledger in ledgers.items()}
     atomic.write_json(folder / RESULT_FILE, json_value)
     atomic.write_text(folder / REPORT_FILE, report.render(json_value))
 

@@ -10,6 +10,7 @@ Letters: G games, M measures.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -118,9 +119,9 @@ _SCHEMA = pa.schema(
 )
 
 
-def write(ledger: Ledger, path: Path, *, sha256: str) -> None:
-    """The model's own sums: a row per measure, a list over games in the order of the column of game ids. sha256: of the
-    weights that they are of."""
+def write(ledger: Ledger, path: Path) -> str:
+    """The model's own sums: a row per measure, a list over games in the order of their ids in the schema's metadata.
+    Returns the file's SHA-256, by which a result knows its own."""
     measures, (numerator, denominator) = ledger.model()
     table = pa.table(
         {
@@ -128,29 +129,34 @@ def write(ledger: Ledger, path: Path, *, sha256: str) -> None:
             "numerator": list(numerator.T),
             "denominator": list(denominator.T),
         },
-        schema=_SCHEMA.with_metadata({"games": "\n".join(ledger.games), "weights_sha256": sha256}),
+        schema=_SCHEMA.with_metadata({"games": "\n".join(ledger.games)}),
     )
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
         writer.write_table(table)
-    atomic.write_bytes(path, sink.getvalue().to_pybytes())
+    data = sink.getvalue().to_pybytes()
+    atomic.write_bytes(path, data)
+    return hashlib.sha256(data).hexdigest()
 
 
-def read(path: Path) -> tuple[Ledger, str]:
-    """The ledger of one model, and the hash of its weights. Raises WrongUse if the file is missing or no such file."""
+def read(path: Path, *, sha256: str) -> Ledger:
+    """The ledger of one model. Raises WrongUse if the file is missing, or is not the one with that hash."""
     way_out = "evaluate the run again: worldmodel eval RUN"
     if not path.is_file():
         raise WrongUse(f"no {path}", "the sums of an evaluation", way_out)
     try:
-        with pa.ipc.open_file(pa.BufferReader(path.read_bytes())) as reader:
+        data = path.read_bytes()
+        if (found := hashlib.sha256(data).hexdigest()) != sha256:
+            raise WrongUse(f"{path} ({found[:12]})", f"the file of the result beside it ({sha256[:12]})", way_out)
+        with pa.ipc.open_file(pa.BufferReader(data)) as reader:
             table = reader.read_all()
     except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
         raise WrongUse(f"{path}: {error}", "an Arrow file that an evaluation wrote", way_out) from error
     about = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
-    if not table.schema.equals(_SCHEMA) or not {"games", "weights_sha256"} <= set(about):
+    if not table.schema.equals(_SCHEMA) or "games" not in about:
         raise WrongUse(f"{path} has other columns", f"{', '.join(_SCHEMA.names)}", way_out)
     ledger = Ledger(about["games"].split("\n"))
     for row in table.to_pylist():
         measure = Measure(*(row[name] for name in ("name", "unit", "better", "what")))
         ledger.add(measure, {MODEL: (np.array(row["numerator"]), np.array(row["denominator"]))})
-    return ledger, about["weights_sha256"]
+    return ledger
