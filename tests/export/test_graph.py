@@ -56,6 +56,15 @@ def test_the_comparison_sees_a_graph_that_is_not_the_model(exported: Exported, s
     assert not parity.fed_with_truth(other, exported.graph(), stretches, 20)["ok"]["memory"]
 
 
+def test_what_is_no_number_is_never_within_a_limit(exported: Exported, stretches: Stretches) -> None:
+    other = restless("mamba2", "residual")
+    with torch.no_grad():
+        other.get_submodule("heads").out.bias[-1] = float("nan")
+    fed = parity.fed_with_truth(other, exported.graph(), stretches, 5)
+    assert not fed["ok"]["logits"]
+    assert fed["logits"]["graph_step"]["flags"] == 1e30
+
+
 def test_the_comparison_sees_another_transition(exported: Exported, stretches: Stretches) -> None:
     other = restless("mamba2", "residual")
     other.rules.steps.mul_(1.01)

@@ -71,7 +71,6 @@ def export(run: Path, out: Path, data: Path | None = None, options: Options | No
     weights, about = find_weights(run, ema=options.ema)
     model = load_model(weights)
     stretches = _stretches(None if data is None else open_dataset(data), options)
-    out.parent.mkdir(parents=True, exist_ok=True)
     with atomic.new_folder(out) as aside:
         files = write_graphs(model, aside, about, options)
         graphs = {kind: Stepper(aside / told["file"]) for kind, told in files.items()}

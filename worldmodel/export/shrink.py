@@ -20,8 +20,8 @@ SMALL = 4096
 def int8(proto: Any) -> Any:
     """Weights of the linear maps in int8, one scale per output; inputs of these maps are rounded as they come.
 
-    The maps of the embedder stay in float32: positions come in through them, and 8 bits for a whole frame would round
-    these by units. Operators are of the ONNX standard.
+    The maps of the embedder stay in float32: they are small, and all that is known of a frame comes in through them, in
+    features of many sizes that would share 8 bits. Operators are of the ONNX standard.
     """
     onnx = need("onnx")
     quantization = need("onnxruntime.quantization")
