@@ -71,7 +71,7 @@ class Moment:
         def choose(mine: Tensor, theirs: Tensor) -> Tensor:
             return torch.where(mask_B.view(-1, *(1,) * (mine.ndim - 1)), mine, theirs)
 
-        return _made(
+        return moment_of_tensors(
             [choose(a, b) for a, b in zip(tensors_of_moment(self), tensors_of_moment(other), strict=True)], self.carried
         )
 
@@ -82,7 +82,7 @@ class Moment:
 def stack_moments(moments: list[Moment]) -> Moment:
     """Worlds of several moments as one, in order. All must be of one model."""
     columns = zip(*map(tensors_of_moment, moments), strict=True)
-    return _made([torch.cat(column) for column in columns], moments[0].carried)
+    return moment_of_tensors([torch.cat(column) for column in columns], moments[0].carried)
 
 
 def tensors_of_moment(moment: Moment) -> list[Tensor]:
@@ -94,7 +94,7 @@ def _parts(value: State | Context) -> list[Tensor]:
     return [getattr(value, name) for name in value.__slots__]
 
 
-def _made(tensors: list[Tensor], like: ModelState) -> Moment:
+def moment_of_tensors(tensors: list[Tensor], like: ModelState) -> Moment:
     """Inverse of `tensors_of_moment`. like: what the model carries, for its nesting."""
     rest = iter(tensors)
     state = State(*(next(rest) for _ in State.__slots__))
