@@ -230,10 +230,11 @@ def _checked(name: str, values: list[Any]) -> _Values:
         if values and not low <= min(values) <= max(values) <= top:
             raise BadClip(f"{name} holds {_short(max(values, key=abs))}, expected {low} to {top}")
         return np.array(values, dtype)
-    limit = float(np.finfo(np.float32).max)
-    if values and max(abs(value) for value in values) > limit:
-        raise BadClip(f"{name} holds a number past {limit:.3g}")
-    return np.array([float(value) for value in values], np.float64).astype(dtype)
+    try:
+        with np.errstate(over="raise"):
+            return np.array([float(value) for value in values], np.float64).astype(dtype)
+    except (OverflowError, FloatingPointError) as error:
+        raise BadClip(f"{name} holds a number past {np.finfo(np.float32).max:.3g}") from error
 
 
 # ---- Arrow -------------------------------------------------------------------------------------------------------
@@ -261,7 +262,11 @@ def clip_arrow(clip: Clip) -> bytes:
 
 
 def _from_arrow(data: bytes) -> Clip:
-    table = pa.ipc.open_file(pa.BufferReader(data)).read_all()
+    try:
+        table = pa.ipc.open_file(pa.BufferReader(data)).read_all()
+        table.validate(full=True)
+    except OSError as error:  # Arrow's word for a file that is damaged, read from memory though it is
+        raise BadClip(str(error)) from error
     head = json.loads((table.schema.metadata or {}).get(_ARROW_KEY, b"null"))
     num_truth = head.get("num_truth_frames") if isinstance(head, dict) else None
     columns = dict(zip(table.column_names, table.columns, strict=True))
