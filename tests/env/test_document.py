@@ -93,7 +93,7 @@ def test_the_example_improves_in_a_trained_world(tmp_path: Path) -> None:
     """The main job on synthetic matches, then an agent in it."""
     replays, dataset, runs = (str(tmp_path / name) for name in ("replays", "dataset", "runs"))
     for verb in (
-        ["synth", "--games", "24", "--out", replays],
+        ["synth", "--games", "12", "--out", replays],
         ["ingest", replays, "--out", dataset],
         ["train", "demo", "--data", dataset, "--runs", runs, "--name", "one"],
     ):

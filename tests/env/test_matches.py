@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from worldmodel.dataset.store import Dataset
-from worldmodel.dynamics.moment import flat_carried, stack_moments
+from worldmodel.dynamics.moment import flat_carried, stack_moments, tensors_of_moment
 from worldmodel.dynamics.policies import policy
 from worldmodel.dynamics.world import Moment, World
 from worldmodel.env.controller import settle
@@ -48,7 +48,7 @@ def copy_of(moment: Moment) -> Moment:
 
 
 def equal(one: Moment, two: Moment) -> bool:
-    pairs = zip(one._tensors(), two._tensors(), strict=True)
+    pairs = zip(tensors_of_moment(one), tensors_of_moment(two), strict=True)
     return all(torch.equal(a, b) for a, b in pairs)
 
 
@@ -64,6 +64,24 @@ def test_it_is_the_one_transition(dreamer: WorldModel) -> None:
         assert torch.equal(outcome.state.numbers, moment.state.numbers)
         assert torch.equal(outcome.state.categories, moment.state.categories)
         assert torch.equal(outcome.state.flags, moment.state.flags)
+
+
+@pytest.mark.parametrize("temperature", [None, 1.0])
+def test_in_place_is_the_same(dreamer: WorldModel, temperature: float | None) -> None:
+    """One set of buffers: the same frames, rewards and ends, over new episodes and a second reset."""
+    pads = pads_at_random(5, 17)
+    kept, in_place = (
+        make_matches(dreamer, 5, max_frames=6, temperature=temperature, in_place=flag) for flag in (False, True)
+    )
+    for seed in (0, 1):
+        one, two = play(kept, pads, seed), play(in_place, pads, seed)
+        assert same(one, two)
+        assert [o.began.tolist() for o in one] == [o.began.tolist() for o in two]
+        assert equal(kept.moment, in_place.moment)
+    moment = in_place.moment
+    copy = copy_of(moment)
+    in_place.step(pads[0])
+    assert equal(moment, copy)
 
 
 def test_terminated_rewarded_and_begun_anew(fading: WorldModel) -> None:

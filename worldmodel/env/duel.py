@@ -57,8 +57,7 @@ class Duel:
     def _opponent(self) -> Pads:
         if self._policy is None:
             return self.matches.recorded()
-        moment = self.matches.moment
-        return self._policy(moment.state, moment.frames, self._chances)
+        return self._policy(self.matches.state, self.matches.frames, self._chances)
 
     def _seed(self, seed: int) -> None:
         # Not the chances of the matches, which are the first two of the same sequence.

@@ -80,9 +80,8 @@ class _Side:
 
     def picture(self, world: int) -> NDArray[np.uint8]:
         """The present frame of a world, whether or not it is recorded."""
-        moment = self.matches.moment
         start = self.matches.starts.about[int(self.matches.start_numbers[world])]
-        return draw(fighters(moment.state[world].to("cpu")), start.stage)
+        return draw(fighters(self.matches.state[world].to("cpu")), start.stage)
 
     def clip(self, world: int) -> Clip:
         return self._tape.clip(world, run=self._run, seed=self._seed, held_by=f"agent, {self._held_by}")

@@ -26,9 +26,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worldmodel.dynamics.moment import flat_carried, unflat_carried
 from worldmodel.dynamics.world import Moment, World
 from worldmodel.env.controller import settle
+from worldmodel.env.ground import Ground, InPlace, Kept
 from worldmodel.env.rewards import Reward, find_reward
 from worldmodel.env.starts import Starts, recorded_pads
 from worldmodel.errors import WrongUse
@@ -67,7 +67,8 @@ class Matches:
 
     reward: a name of `rewards.REWARDS` or a function (before, after) -> (B,2). autoreset: whether worlds that are over
     begin anew; without it they are stepped on until `reset`. until_recorded: truncate where the recorded pads of a
-    start end. Raises WrongUse.
+    start end. in_place: the worlds live in one set of buffers, on CUDA as one captured graph: the fast way for many,
+    in which `moment` is a copy of everything; compile: that step is compiled. Raises WrongUse.
     """
 
     def __init__(
@@ -80,6 +81,8 @@ class Matches:
         max_frames: int = MAX_FRAMES,
         autoreset: bool = True,
         until_recorded: bool = False,
+        in_place: bool = False,
+        compile: bool = False,
         seed: int = 0,
     ) -> None:
         if num_worlds < 1 or max_frames < 1:
@@ -97,7 +100,8 @@ class Matches:
             self._over_on_host = torch.zeros(num_worlds, dtype=torch.bool, pin_memory=True)
             self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
         self._choice = torch.Generator()
-        self._moment: Moment | None = None
+        self._in_place, self._compile = in_place, compile
+        self._ground: Ground | None = None
         self._over = torch.zeros(num_worlds, dtype=torch.bool, device=self.device)
         self._start = torch.zeros(num_worlds, dtype=torch.int64, device=self.device)
         self.seed(seed)
@@ -128,41 +132,60 @@ class Matches:
         if self._waits:
             self._over_on_host.zero_()
         with torch.inference_mode():
-            self._moment = self.starts.moment[self._start]
-        return _own(self._moment.state)
+            begun = self.starts.moment[self._start]
+        if not self._in_place:
+            self._ground = Kept(self.world, begun)
+        elif self._ground is None:
+            self._ground = InPlace(self.world, begun, compile=self._compile)
+        else:
+            self._ground.put(torch.arange(self.num_worlds, device=self.device), begun)
+        return _own(self.state)
 
     def step(self, pads: Pads) -> Outcome:
         """One frame of every match under its pads (B,2,·), as any numbers: see `controller.settle`."""
-        before, began = self.moment, self._over
+        ground, began = self._on_ground(), self._over
+        before = _own(ground.state) if self._in_place else ground.state
         pads = settle(pads)
-        after = self.world.step(before, pads)
+        ground.advance(pads)
         if self.autoreset:
-            after = self._begin_anew(before, after)
+            self._begin_anew(ground)
         else:
             began = torch.zeros_like(began)
-        self._moment = after
-        state = _own(after.state)
-        reward = self._reward(before.state, state)
+        state, frames = _own(ground.state), ground.frames.clone()
+        reward = self._reward(before, state)
         reward = torch.where(began[:, None], torch.zeros_like(reward), reward)
         terminated = (state.numbers[..., _STOCKS] <= 0).any(-1)
-        truncated = (after.frames >= self.max_frames) & ~terminated
+        truncated = (frames >= self.max_frames) & ~terminated
         self._over = terminated | truncated
         if self._waits:
             self._over_on_host.copy_(self._over, non_blocking=True)
             self._copied.record()
-        return Outcome(state, reward, terminated, truncated, began, after.frames.clone(), pads)
+        return Outcome(state, reward, terminated, truncated, began, frames, pads)
 
     @property
-    def moment(self) -> Moment:
-        """Everything that the worlds carry now. It is never changed: keep it to come back, fork it to look ahead."""
-        if self._moment is None:
-            raise WrongUse("a step before the first reset", "reset first", "call reset()")
-        return self._moment
+    def state(self) -> State:
+        """The last frame (B,2,·) in port order, as the worlds hold it: not to be kept, see `Outcome.state`."""
+        return self._on_ground().state
+
+    @property
+    def frames(self) -> Tensor:
+        """(B,) int64, frames since each episode began, as the worlds hold it."""
+        return self._on_ground().frames
 
     @property
     def context(self) -> Context:
         """The worlds' stages (B,)."""
-        return self.moment.context
+        return self._on_ground().context
+
+    @property
+    def moment(self) -> Moment:
+        """Everything that the worlds carry now. It is never changed: keep it to come back, fork it to look ahead."""
+        return self._on_ground().whole()
+
+    def _on_ground(self) -> Ground:
+        if self._ground is None:
+            raise WrongUse("a step before the first reset", "reset first", "call reset()")
+        return self._ground
 
     @property
     def start_numbers(self) -> Tensor:
@@ -171,7 +194,7 @@ class Matches:
 
     def recorded(self) -> Pads:
         """What the players of each world's replay pressed in the frame to come (B,2,·). Raises WrongUse without one."""
-        return recorded_pads(self.starts, self._start, self.moment.frames)
+        return recorded_pads(self.starts, self._start, self.frames)
 
     # ---- beginnings --------------------------------------------------------------------------------------------
 
@@ -191,53 +214,18 @@ class Matches:
             return self._over_on_host.nonzero().flatten()
         return self._over.nonzero().flatten()
 
-    def _begin_anew(self, before: Moment, after: Moment) -> Moment:
-        """`after`, with worlds that were over before it at new starts."""
+    def _begin_anew(self, ground: Ground) -> None:
+        """Worlds that were over before this step are put at new starts."""
         ended = self._ended()
         if len(ended) == 0:
-            return after
+            return
         start = self._draw(len(ended)).to(self.device)
         rows = ended.to(self.device)
         self._start = self._start.index_copy(0, rows, start)
         with torch.inference_mode():
-            return _written(before, after, rows, self.starts.moment[start])
+            ground.put(rows, self.starts.moment[start])
 
 
 def _own(state: State) -> State:
     """A copy, and not for safety alone: a world's own tensors are inference tensors, which nobody can train on."""
     return state.map(torch.clone)
-
-
-def _written(before: Moment, after: Moment, rows: Tensor, other: Moment) -> Moment:
-    """`after` with some worlds replaced by those of `other`, in place: nobody else has seen it yet.
-
-    What `after` still shares with `before` is copied first, as moments must not change.
-    """
-    shared = {tensor.data_ptr() for tensor in _tensors(before)}
-
-    def write(mine: Tensor, theirs: Tensor) -> Tensor:
-        own = mine.clone() if mine.data_ptr() in shared else mine
-        return own.index_copy_(0, rows, theirs)
-
-    replaced = [write(mine, theirs) for mine, theirs in zip(_tensors(after), _tensors(other), strict=True)]
-    carried, rest = replaced[:-_NUM_OTHERS], replaced[-_NUM_OTHERS:]
-    return Moment(State(*rest[:3]), unflat_carried(after.carried, iter(carried)), Context(*rest[3:7]), rest[7])
-
-
-_NUM_OTHERS = 8
-"""Tensors of a moment beside what the model carries."""
-
-
-def _tensors(moment: Moment) -> list[Tensor]:
-    state, context = moment.state, moment.context
-    return [
-        *flat_carried(moment.carried),
-        state.numbers,
-        state.categories,
-        state.flags,
-        context.stage,
-        context.present_numbers,
-        context.present_categories,
-        context.present_flags,
-        moment.frames,
-    ]

@@ -36,7 +36,7 @@ class Setup(TypedDict, total=False):
 
     New matches: stages, characters (pairs, p0 first) by name or external id, stocks. Or moments of replays: dataset,
     split, num_starts, starts_seed, history_frames, recorded_frames. For both: reward, max_frames, temperature, device,
-    ema (the running mean of a run's weights).
+    ema (the running mean of a run's weights), in_place and compile (see `Matches`).
     """
 
     stages: Sequence[str | int]
@@ -53,6 +53,8 @@ class Setup(TypedDict, total=False):
     temperature: float | None
     device: str
     ema: bool
+    in_place: bool
+    compile: bool
 
 
 _FRESH = ("stages", "characters", "stocks")
@@ -70,8 +72,11 @@ def make_matches(
     if wrong:
         kind = "moments of a dataset's replays" if "dataset" in setup else "new matches"
         raise WrongUse(f"{wrong[0]} for {kind}", "options of one kind of start", f"leave {wrong[0]} or dataset out")
+    in_place, compiled = setup.get("in_place", False), setup.get("compile", False)
     world = World(
-        find_model(model, device=setup.get("device"), ema=setup.get("ema", False)), temperature=setup.get("temperature")
+        find_model(model, device=setup.get("device"), ema=setup.get("ema", False)),
+        temperature=setup.get("temperature"),
+        compile=compiled and not in_place,  # in place it is the step in its buffers that is compiled
     )
     if "dataset" in setup:
         data = setup["dataset"]
@@ -99,6 +104,8 @@ def make_matches(
         max_frames=setup.get("max_frames", MAX_FRAMES),
         autoreset=autoreset,
         until_recorded=until_recorded,
+        in_place=in_place,
+        compile=compiled,
     )
 
 

@@ -107,7 +107,7 @@ class MeleeParallelEnv(ParallelEnv[str, Any, Any]):  # type: ignore[misc]
         if self.render_mode is None:
             return None
         start = self.matches.starts.about[int(self.matches.start_numbers[0])]
-        return draw(fighters(self.matches.moment.state[0].to("cpu")), start.stage)
+        return draw(fighters(self.matches.state[0].to("cpu")), start.stage)
 
     def clip(self) -> Clip:
         """The present episode as a clip, from its first frame on."""
