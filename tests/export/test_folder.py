@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from frames_at_random import random_frames
 from small_export import FRAMES, Exported
 
 from worldmodel.cli import main
-from worldmodel.export import extra, folder
+from worldmodel.export import extra, folder, parity
 from worldmodel.export.starts import Stretches
+from worldmodel.nn.frames import State
+from worldmodel.schema import LAYOUT
 
 
 def content(path: Path) -> dict[str, bytes]:
@@ -56,7 +59,8 @@ def test_the_report_tells_all_that_was_compared(exported: Exported) -> None:
     assert set(report["milliseconds_per_frame"]) == {"1", "4"}
     loop = report["loop"]["float32"]
     assert loop["codes_equal"] > 0.9
-    assert loop["identical"] == sum(first is None for first in loop["first_difference"])
+    assert loop["same_codes_to_the_end"] == loop["first_other_code"].count(None)
+    assert loop["same_numbers_to_the_end"] == loop["first_other_number"].count(None)
     assert any("on its own" in line for line in exported.said)
 
 
@@ -189,3 +193,41 @@ def test_stepping_needs_no_torch(exported: Exported) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_where_rollouts_part() -> None:
+    """Counted by hand: one world that never parts, one that says another code, one whose numbers drift."""
+    states, _, _ = random_frames(3, 4, seed=1)
+    made = [states[:, t] for t in range(4)]
+    other = [State(state.numbers.clone(), state.categories.clone(), state.flags) for state in made]
+    other[2].categories[1, 0, 0] += 1
+    other[3].numbers[1, 0, 0] += 50.0
+    other[1].numbers[2, 1, 2] += 0.5
+    told = parity.apart(other, made)
+    assert told["first_other_code"] == [None, 3, None]
+    assert told["first_other_number"] == [None, 4, 2]
+    assert (told["same_codes_to_the_end"], told["same_numbers_to_the_end"]) == (2, 1)
+    assert told["earliest_other_code"] == 3
+    assert told["codes_equal"] == 1 - 1 / (4 * states.categories[:, 0].numel())
+    first, third = LAYOUT.numbers[0].name, LAYOUT.numbers[2].name
+    assert told["numbers_before_the_first_other_code"][first]["largest_error"] == 0
+    assert told["numbers"][first]["largest_error"] == pytest.approx(50, rel=1e-4)
+    assert told["numbers_before_the_first_other_code"][third]["largest_error"] == pytest.approx(0.5, rel=1e-3)
+
+
+def test_errors_against_the_truth_are_paired() -> None:
+    """Moved by 3 and 4 units at every frame: 5 units away, in each rollout, so the difference has no spread."""
+    states, pads, context = random_frames(4, parity.rows_needed(10), seed=2)
+    stretches = Stretches(states, pads, context, {})
+    true = [states[:, 1 + parity.HISTORY + t] for t in range(10)]
+    moved = [State(state.numbers.double(), state.categories, state.flags) for state in true]
+    for state in moved:
+        state.numbers[..., LAYOUT.number("position_x")] += 3
+        state.numbers[..., LAYOUT.number("position_y")] += 4
+    told = parity.against_truth({"dynamics": true, "float32": moved}, stretches)
+    assert set(told) == {"1", "10"}
+    for measures in told.values():
+        assert measures["position_distance"]["dynamics"]["mean"] == 0
+        assert measures["position_distance"]["float32"]["mean"] == pytest.approx(5)
+        assert measures["position_distance"]["float32"]["difference_95"] == pytest.approx(0, abs=1e-9)
+        assert measures["action_state_wrong"]["float32"]["mean"] == 0

@@ -203,11 +203,11 @@ def lines(report: dict[str, Any]) -> list[str]:
         f"codes and flags of the transition equal, memory within {fed['memory']:.1e}",
     ]
     for kind, loop in report.get("loop", {}).items():
-        first = loop["earliest_difference"]
+        first = loop["earliest_other_code"]
         until = "none parts" if first is None else f"the first parts in frame {first}"
         out.append(
-            f"{kind} on its own: {loop['identical']} of {loop['rollouts']} rollouts are the model's, {until}; "
-            f"codes equal {loop['codes_equal']:.2%}"
+            f"{kind} on its own: {loop['same_codes_to_the_end']} of {loop['rollouts']} rollouts have the model's codes "
+            f"and flags to the end, {until}; of all codes {loop['codes_equal']:.2%} are equal"
         )
     for kind, file in report["files"].items():
         parts = [f"{kind}: {file['bytes']:,} bytes"]

@@ -215,33 +215,41 @@ def dream_of_graph(graph: Stepper, stretches: Stretches, frames: int) -> list[St
 
 
 def apart(made: list[State], expected: list[State]) -> dict[str, Any]:
-    """Where two courses of the same rollouts part: first frames (1 is the first one made), shares, largest errors."""
+    """Where two courses of the same rollouts part: first frames (1 is the first one made), shares, largest errors.
+
+    By codes and flags, which is for good; and by numbers that are further apart than `STILL_THE_SAME`, which they may
+    be for rounding alone.
+    """
     batch = made[0].numbers.shape[0]
-    first: list[int | None] = [None] * batch
+    by_codes: list[int | None] = [None] * batch
+    by_numbers: list[int | None] = [None] * batch
     before, after = np.zeros(len(LAYOUT.numbers)), np.zeros(len(LAYOUT.numbers))
     equal = total = 0
     for t, (one, other) in enumerate(zip(made, expected, strict=True), 1):
         codes = one.categories == other.categories
         equal, total = equal + int(codes.sum()), total + codes.numel()
         gap = (one.numbers - other.numbers).abs()
-        same = codes.flatten(1).all(1) & (one.flags == other.flags).flatten(1).all(1)
-        same &= (gap <= STILL_THE_SAME + PARTS_OF_A_NUMBER * other.numbers.abs()).flatten(1).all(1)
+        same_codes = codes.flatten(1).all(1) & (one.flags == other.flags).flatten(1).all(1)
+        near = (gap <= STILL_THE_SAME + PARTS_OF_A_NUMBER * other.numbers.abs()).flatten(1).all(1)
         for s in range(batch):
-            if first[s] is None and not same[s]:
-                first[s] = t
+            if by_codes[s] is None and not same_codes[s]:
+                by_codes[s] = t
+            if by_numbers[s] is None and not near[s]:
+                by_numbers[s] = t
             worst = gap[s].max(0).values.numpy()
-            if first[s] is None:
+            if by_codes[s] is None:
                 before = np.maximum(before, worst)
             after = np.maximum(after, worst)
-    parted = [t for t in first if t is not None]
     return {
         "rollouts": batch,
         "frames": len(made),
-        "identical": batch - len(parted),
-        "first_difference": first,
-        "earliest_difference": min(parted, default=None),
+        "same_codes_to_the_end": sum(t is None for t in by_codes),
+        "same_numbers_to_the_end": sum(t is None for t in by_numbers),
+        "first_other_code": by_codes,
+        "first_other_number": by_numbers,
+        "earliest_other_code": min((t for t in by_codes if t is not None), default=None),
         "codes_equal": equal / total,
-        "numbers_before_the_first_difference": _by_field(before),
+        "numbers_before_the_first_other_code": _by_field(before),
         "numbers": _by_field(after),
     }
 

@@ -18,7 +18,7 @@ SMALL = 4096
 
 
 def int8(proto: Any) -> Any:
-    """Weights of the linear maps in int8, one scale per output; inputs of these maps are rounded as they come.
+    """Weights of the linear maps in 8 bits, one scale per output; inputs of these maps are rounded as they come.
 
     The maps of the embedder stay in float32: they are small, and all that is known of a frame comes in through them, in
     features of many sizes that would share 8 bits. Operators are of the ONNX standard.
@@ -36,7 +36,8 @@ def int8(proto: Any) -> Any:
             plain,
             path,
             per_channel=True,
-            weight_type=quantization.QuantType.QInt8,
+            # Unsigned: products of signed weights overflow their 16 bits on x86 without VNNI, silently.
+            weight_type=quantization.QuantType.QUInt8,
             op_types_to_quantize=["MatMul"],
             nodes_to_exclude=_first_maps(plain),
         )
