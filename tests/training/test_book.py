@@ -39,12 +39,12 @@ class FakeValidation:
     losses: list[dict[str, float]]
     seconds: float = 0.0
 
-    def measure(self, models: dict[str, Any]) -> dict[str, dict[str, float | None]]:
+    def measure(self, models: dict[str, Any], **more: Any) -> dict[str, dict[str, float | None]]:
         time.sleep(self.seconds)
         found = self.losses.pop(0)
         return {name: {"val_loss/total": found[name]} for name in models}
 
-    def baselines(self) -> dict[str, dict[str, float | None]]:
+    def baselines(self, **more: Any) -> dict[str, dict[str, float | None]]:
         return {"copy_last": {"val_loss/total": 9.0}}
 
 
@@ -121,7 +121,8 @@ def test_rows_of_time_are_apart_and_both_are_cut(run: RunFolder) -> None:
     state.step = 12
     with open_book(run, plan, state, said.append) as book:
         assert jsonl.read(run.events).rows[-2] | {"at": ""} == {
-            "event": "resumed", "at": "", "step": 12, "num_steps": 100, "num_rows_dropped": 2
+            "event": "resumed", "at": "", "step": 12, "num_steps": 100, "steps_per_epoch": 50,
+            "num_rows_dropped": 2, "lost_s": pytest.approx(sum(row["elapsed_s"] for row in pace[12:]), abs=0.1),
         }  # fmt: skip
     assert [row["step"] for row in jsonl.read(run.metrics).rows] == [5, 10]
     assert [row["step"] for row in jsonl.read(run.pace).rows] == list(range(1, 13))

@@ -27,6 +27,8 @@ def train(
         str | None, typer.Option(help="When this process will be killed, from now: 8h, 1h30m, 3600s. It saves before.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 (default: the best there is).")] = None,
+    rules: Annotated[Path | None, typer.Option(help="File of kill rules; kept in the run.")] = None,
+    into: Annotated[Path | None, typer.Option(hidden=True, help="Folder that a launcher made for this run.")] = None,
     as_json: Json = False,
 ) -> None:
     """Train a world model. Stopped by a signal or the time limit it saves first (exit code 3); `--resume RUN` goes on.
@@ -52,7 +54,13 @@ def train(
     time_limit_s = None if time_limit is None else seconds_of(time_limit) - process_age_s()
     if resume is not None:
         result = resume_training(
-            resume, data=data, overrides=overrides or (), epochs=epochs, device=device, time_limit_s=time_limit_s
+            resume,
+            data=data,
+            overrides=overrides or (),
+            epochs=epochs,
+            device=device,
+            time_limit_s=time_limit_s,
+            rules=rules,
         )
     else:
         assert config is not None
@@ -66,6 +74,8 @@ def train(
             name=name,
             device=device,
             time_limit_s=time_limit_s,
+            rules=rules,
+            into=into,
         )
     if not is_lead():
         return
@@ -89,7 +99,8 @@ def train(
         output.say(f"next: worldmodel eval {result.run.path}")
     output.result(result.as_json())
     if result.reason != FINISHED:
+        why = f" ({result.why})" if result.why else ""
         raise StoppedByRule(
-            f"stopped by {result.reason} at step {result.step:,} of {result.num_steps:,}, which is saved; "
+            f"stopped by {result.reason}{why} at step {result.step:,} of {result.num_steps:,}, which is saved; "
             f"worldmodel train --resume {result.run.path} goes on"
         )

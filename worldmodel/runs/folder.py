@@ -7,6 +7,12 @@
     metrics.jsonl     the curves: what depends on the experiment and the data alone
     pace.jsonl        speed, memory, time left: what depends on the machine
     lock              held by the process that trains the run
+    status.json       what the run does just now, with its heartbeat
+    rules.yaml        the kill rules that it is judged by (only if it has any)
+    launch.json       how it was launched (only if it was)
+    care.json         the process that looks after it, and the one that trains it; care.log: what the former said
+    worker.out, .err  what a launched run said
+    stop              somebody asked it to stop
     checkpoints/      step-NNNNNNNNN/{state.pt, weights.safetensors, weights_ema.safetensors, meta.json}
     latest.json       name of the newest checkpoint, for other programs; this one looks for itself
     report/           what evaluation wrote
@@ -97,6 +103,14 @@ class RunFolder:
         self.metrics = path / "metrics.jsonl"
         self.pace = path / "pace.jsonl"
         self.lock = path / "lock"
+        self.status = path / "status.json"
+        self.rules = path / "rules.yaml"
+        self.launch = path / "launch.json"
+        self.out = path / "worker.out"
+        self.err = path / "worker.err"
+        self.care = path / "care.json"
+        self.care_log = path / "care.log"
+        self.stop = path / "stop"
         self.checkpoints = path / "checkpoints"
         self.latest = path / "latest.json"
         self.report = path / "report"
@@ -127,6 +141,17 @@ class RunFolder:
             run.checkpoints.mkdir()
             return run
         raise WrongUse(f"{root / (name or '')} exists", "a new run name", "resume that run, or choose another name")
+
+    @classmethod
+    def take(cls, path: Path) -> RunFolder:
+        """A folder that a launcher made for a run which has not begun. Raises WrongUse if one has."""
+        run = cls(path)
+        if not run.launch.is_file() or run.config.exists() or run.provenance.exists():
+            raise WrongUse(
+                f"{path}", "a folder that a launcher made, with no run in it yet", "resume it, or launch anew"
+            )
+        run.checkpoints.mkdir(exist_ok=True)
+        return run
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
@@ -196,12 +221,13 @@ class RunFolder:
     def removed_if_no_room(self) -> Iterator[None]:
         """For the beginning of a run: if the disk is full (any OSError) before the first checkpoint, the folder goes.
 
-        What cannot be gone on with is not left lying about, and its bytes are given back.
+        What cannot be gone on with is not left lying about, and its bytes are given back. A launched run keeps its
+        folder, in which its end is told.
         """
         try:
             yield
         except OSError:
-            if not self.all_checkpoints():
+            if not self.all_checkpoints() and not self.launch.exists():
                 shutil.rmtree(self.path, ignore_errors=True)
             raise
 
@@ -225,7 +251,8 @@ class RunFolder:
         for left_over in self.checkpoints.glob(f"{atomic.ASIDE}*"):
             shutil.rmtree(left_over)
         for file in self.path.glob(f"{atomic.ASIDE}*"):
-            file.unlink()
+            if not file.name.endswith(self.status.name):  # the heartbeat's, which is just being written
+                file.unlink(missing_ok=True)
 
 
 def _names(experiment: str, name: str | None, now: datetime) -> Iterator[str]:

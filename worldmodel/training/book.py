@@ -20,14 +20,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from worldmodel.dynamics.objective import GROUPS
-from worldmodel.errors import WorldModelError
+from worldmodel.errors import StoppedByRule, WorldModelError
 from worldmodel.evaluation.metrics import HEADLINES, LOSS_PREFIX
 from worldmodel.nn.frames import State
 from worldmodel.runs.folder import RunFolder
+from worldmodel.runs.rulebook import REASON
+from worldmodel.runs.status import Beat
 from worldmodel.schema import LAYOUT
 from worldmodel.training import disturbance
 from worldmodel.training.checkpoint import TrainState
 from worldmodel.training.eta import Eta, duration
+from worldmodel.training.guard import Guard, is_out_of_memory
 from worldmodel.training.meter import Meter, NonFinite, Pace
 from worldmodel.training.plan import Plan, Say
 from worldmodel.training.rows import Rows, Values
@@ -56,8 +59,15 @@ class Book:
         *,
         team: Team = ALONE,
         deadline: Deadline | None = None,
+        beat: Beat | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self.run, self.plan, self.state, self.team = run, plan, state, team
+        self.beat = beat or Beat(None)
+        self._guard = guard
+        self._is_judgement_due = False
+        self._rule = 0
+        self.why, self.has_ended = "", False
         self.say = Voice(say if team.is_lead else _silence)
         self.values: Values = {}
         self.ema_values: Values = {}
@@ -67,6 +77,9 @@ class Book:
         if self._files is not None:
             self.naive = self._files.naive
             self.values, self.ema_values = self._files.values, self._files.ema_values
+            if guard is not None:
+                guard.show_metrics(self._files.earlier)
+                guard.show_pace(self._files.earlier_pace)
         self._saver = Saver(run, plan.experiment, plan.steps_per_epoch, self._sync)
         self._is_resumed = self._files is not None and bool(run.all_checkpoints())
         # A run that goes on from a step has a checkpoint of it.
@@ -95,16 +108,25 @@ class Book:
 
     def event(self, event: str, **more: Any) -> None:
         """Something happened. On the disk when this returns."""
+        if event == "ended":
+            self.has_ended = True
+            self.beat.know(reason=more["reason"])
         if self._files is not None:
             at = datetime.now(UTC).isoformat(timespec="milliseconds")
-            self._files.events.write({"event": event, "at": at, "step": self.state.step, **more})
+            row = {"event": event, "at": at, "step": self.state.step, **more}
+            self._files.events.write(row)
+            if self._guard is not None:
+                self._guard.show_event(row)
 
     def open(self) -> None:
         """The first event: started, or resumed and from where."""
+        of = {"num_steps": self.plan.num_steps, "steps_per_epoch": self.plan.steps_per_epoch}
+        self.beat.tick(step=self.state.step, metrics=self._headlines(), **of)
         if self._is_resumed and self._files is not None:
-            self.event("resumed", num_steps=self.plan.num_steps, num_rows_dropped=self._files.num_cut)
+            lost_s = round(self._files.lost_s, 1)
+            self.event("resumed", num_rows_dropped=self._files.num_cut, lost_s=lost_s, **of)
         else:
-            self.event("started", num_steps=self.plan.num_steps)
+            self.event("started", **of)
         if self.plan.validation is None:
             self.event("no_validation", why="training.val_windows is 0")
 
@@ -136,6 +158,7 @@ class Book:
         written.
         """
         now = time.monotonic()
+        self.beat.tick(step=self.state.step, phase="training")
         if may_save:
             self._margin.mark(self.state.step)
         has_ended, has_failed = self._saver.look()
@@ -153,11 +176,45 @@ class Book:
         self._stop_code = max(self._stop_code, code)
         if is_log_due:
             self.log()
+        if self._guard is not None and self._is_judgement_due and not self._rule:
+            self._judge(self._guard)
+        if self._rule and self._guard is not None and may_save:
+            return REASON + self._guard.rulebook.kill[self._rule - 1].rule
         if self._stop_code and may_save:
             return REASONS[self._stop_code]
         if is_save_due and may_save:
             self.save("time")
         return None
+
+    def _judge(self, guard: Guard) -> None:
+        """Ask the rules; the lead's answer is everybody's."""
+        self._is_judgement_due = False
+        place = guard.judge(spent_s=self.beat.spent_s) if self._files is not None else 0
+        (self._rule,) = self.team.agree(place)
+        self.beat.know(rules=guard.shown())
+        if place:
+            self._tell_rule(guard, place, guard.verdicts[place - 1].as_json())
+
+    def _tell_rule(self, guard: Guard, place: int, verdict: dict[str, Any]) -> None:
+        rule = guard.rulebook.kill[place - 1]
+        self.why = f"{rule.label}: {verdict['reason']}"
+        self.event("rule", label=rule.label, fallback=rule.fallback, **verdict)
+        self.say(f"KILL RULE {self.why}")
+
+    def give_up(self, name: str, why: str) -> StoppedByRule | None:
+        """What to raise for an error that a rule is about; the run has then ended by it. None if there is no such rule.
+
+        Nothing is saved: what an error left of the state is not to be trusted, the checkpoints before it are.
+        """
+        rule = None if self._guard is None else self._guard.find(name)
+        if rule is None or self._guard is None or self.has_ended:
+            return None
+        verdict = {"rule": name, "state": "fires", "at_step": self.state.step, "reason": why, "nearness": 1.0}
+        self._tell_rule(self._guard, self._guard.rulebook.kill.index(rule) + 1, verdict)
+        self.event("ended", reason=REASON + name)
+        return StoppedByRule(
+            f"stopped by rule {self.why}; worldmodel train --resume {self.run.path} goes on from before"
+        )
 
     def _deadline_is_near(self) -> bool:
         if self._deadline.left_s == float("inf"):
@@ -171,6 +228,9 @@ class Book:
         """Events of checkpoints that came to the disk since the last call. Raises OSError if one did not."""
         for saved in self._saver.finished():
             self._margin.write_s = max(self._margin.write_s, saved.seconds)
+            at = datetime.now(UTC).isoformat(timespec="milliseconds")
+            last = {"step": saved.step, "name": saved.name, "at": at, "at_s": time.monotonic()}
+            self.beat.tick(last_checkpoint=last)
             self.event(
                 "checkpoint",
                 reason=saved.reason,
@@ -200,8 +260,12 @@ class Book:
             rows = self.meter.fetch(partial=self.state.step >= self.plan.num_steps)
         except NonFinite as error:
             self.event("non_finite", message=str(error))
+            stopped = self.give_up("non_finite", str(error))
+            if stopped is not None:
+                raise stopped from error
             self.event("ended", reason="non-finite loss")
             raise
+        self._is_judgement_due = True
         for step, means in rows:
             self._write_metrics("train", step, {**means, "lr": self.plan.schedule.lr(step - 1)})
         self._last_log = time.monotonic()
@@ -212,14 +276,21 @@ class Book:
             self._eta.add(num_steps, pace["step_ms"] / 1000)
             left = self._left()
             if self._files is not None:
-                self._files.pace.write({"kind": "pace", "step": self.state.step, **pace, **left})
+                row = {"kind": "pace", "step": self.state.step, **pace, **left}
+                self._files.pace.write(row)
+                if self._guard is not None:
+                    self._guard.show_pace([row])
+            self.beat.know(step_ms=pace["step_ms"], memory_gb=pace["memory_gb"], **left)
             if rows:
                 self.say(self._line(rows[-1][1], pace, left))
             self._warn_of_deadline(left)
 
     def _write_metrics(self, kind: str, step: int, values: dict[str, Any]) -> None:
         if self._files is not None:
-            self._files.metrics.write({"kind": kind, "step": step, "epoch": step / self.plan.steps_per_epoch, **values})
+            row = {"kind": kind, "step": step, "epoch": step / self.plan.steps_per_epoch, **values}
+            self._files.metrics.write(row)
+            if self._guard is not None:
+                self._guard.show_metrics([row])
 
     def _left(self) -> dict[str, float | None]:
         steps = self.plan.num_steps - self.state.step
@@ -252,7 +323,8 @@ class Book:
         """The naive models on the run's sample: what every later number is to be read beside."""
         if self.plan.validation is None:
             return
-        self.naive = self.plan.validation.baselines()
+        with self.beat.phase("validating"):
+            self.naive = self.plan.validation.baselines(on_progress=self.beat.tick)
         for name, values in self.naive.items():
             if self._files is not None:
                 self._files.metrics.write({"kind": "naive", "step": 0, "model": name, **values})
@@ -266,7 +338,8 @@ class Book:
         self.log()
         began = time.monotonic()
         models = {"raw": self.state.model} | ({"ema": self.state.ema} if self.state.ema is not None else {})
-        found = self.plan.validation.measure(models)
+        with self.beat.phase("validating"):
+            found = self.plan.validation.measure(models, on_progress=self.beat.tick)
         self.values, self.ema_values = found["raw"], found.get("ema", {})
         step = self.state.step
         for weights, values in found.items():
@@ -279,9 +352,33 @@ class Book:
             verdict = f"; not better than naive in {few}" if behind else "; better than naive in every metric"
             of = ", mean of weights" if weights == "ema" else ""
             self.say(f"step {step:,}{of}: {_shown(values)}{verdict}")
+        self.beat.know(metrics=self._headlines())
         self._eta.validation_s = time.monotonic() - began
         self._margin.pause(self._eta.validation_s)
         self.pace.lap("")
+
+    def prove(self) -> None:
+        """That what only comes after hours will work: the model is validated, the checkpoint is read back.
+
+        For a launcher that waits for it. No number of it counts. Raises WorldModelError if the checkpoint is not whole.
+        """
+        if self.plan.validation is not None:
+            began = time.monotonic()
+            with self.beat.phase("validating"):
+                self.plan.validation.measure({"raw": self.state.model}, on_progress=self.beat.tick)
+            self._eta.validation_s = time.monotonic() - began
+            self.event("proved", what="validation", seconds=round(self._eta.validation_s, 3))
+        if self._files is not None:
+            began = time.monotonic()
+            newest, problems = self.run.newest_checkpoint()
+            if problems:
+                raise WorldModelError(f"a checkpoint could not be read back: {'; '.join(problems)}")
+            seconds = round(time.monotonic() - began, 3)
+            self.event("proved", what="checkpoint", name=newest.path.name, seconds=seconds)
+        self.pace.lap("")
+
+    def _headlines(self) -> Values:
+        return {name: value for name in SHOWN if (value := self.values.get(name)) is not None}
 
     # ---- checkpoints -----------------------------------------------------------------------------------------
 
@@ -296,7 +393,8 @@ class Book:
         self.state.unlogged = self.meter.unlogged
         is_first = self._saved_step < 0
         if self._files is not None and self._saved_step != self.state.step:
-            self._saver.save(self.state, reason=reason, wait=wait or is_first)
+            with self.beat.phase("saving") if wait or is_first else contextlib.nullcontext():
+                self._saver.save(self.state, reason=reason, wait=wait or is_first)
         elif wait:
             self._saver.settle()
         self._saved_step = self.state.step
@@ -319,25 +417,39 @@ class Book:
 
 @contextmanager
 def open_book(
-    run: RunFolder, plan: Plan, state: TrainState, say: Say, *, team: Team = ALONE, deadline: Deadline | None = None
+    run: RunFolder,
+    plan: Plan,
+    state: TrainState,
+    say: Say,
+    *,
+    team: Team = ALONE,
+    deadline: Deadline | None = None,
+    beat: Beat | None = None,
+    guard: Guard | None = None,
 ) -> Iterator[Book]:
     """Open a run's files; an error that ends the run is its last event. Standard output may break inside.
 
     If there is no room for the first checkpoint, the run's folder is removed.
     """
     with run.removed_if_no_room() if team.is_lead else contextlib.nullcontext():
-        book = Book(run, plan, state, say, team=team, deadline=deadline)
+        book = Book(run, plan, state, say, team=team, deadline=deadline, beat=beat, guard=guard)
         try:
             with lasting_output(book.say):
                 book.open()
                 yield book
         except BaseException as error:
+            stopped = None
             # On a full disk the last words do not fit either. What happened is raised in any case.
             with contextlib.suppress(OSError):
-                if not isinstance(error, NonFinite):
+                if is_out_of_memory(error):
+                    book.event("out_of_memory", message=str(error))
+                    stopped = book.give_up("out_of_memory", str(error).partition("\n")[0])
+                if not book.has_ended:
                     book.event("ended", reason=f"{type(error).__name__}: {error}")
             with contextlib.suppress(OSError):
                 book.close()
+            if stopped is not None:
+                raise stopped from error
             raise
         book.close()
 

@@ -21,11 +21,15 @@ from worldmodel.dataset.store import Dataset
 from worldmodel.models.base import make_model
 from worldmodel.nn.frames import aligned
 from worldmodel.runs.folder import CheckpointFolder, RunFolder
+from worldmodel.runs.rulebook import Rulebook
+from worldmodel.runs.status import heartbeat
 from worldmodel.training import checkpoint as checkpoints
 from worldmodel.training.batches import Batch
-from worldmodel.training.book import Book, open_book
+from worldmodel.training.book import NAMES, Book, open_book
 from worldmodel.training.checkpoint import TrainState
 from worldmodel.training.config import Experiment
+from worldmodel.training.device import uses_compile
+from worldmodel.training.guard import Guard, check_rules
 from worldmodel.training.optim import make_optimizer
 from worldmodel.training.plan import Plan, Say, announce, make_plan
 from worldmodel.training.step import Chunk, Step
@@ -38,7 +42,7 @@ FINISHED = "finished"
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """How a run ended. `reason`: "finished", "deadline", or the signal that stopped it.
+    """How a run ended. `reason`: "finished", "deadline", the signal or "rule: NAME" that stopped it, and `why`.
 
     metrics: the last validation; ema_metrics: the same of the running mean of the weights, if one is kept; baselines:
     the same of each naive model; not_beaten: metrics in which the model is not better than all of them.
@@ -55,6 +59,7 @@ class TrainResult:
     baselines: dict[str, dict[str, float | None]]
     not_beaten: list[str]
     best: dict[str, float] = field(default_factory=dict)
+    why: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """For a verb's --json."""
@@ -72,26 +77,42 @@ def train(
     say: Say = lambda text: None,
     team: Team = ALONE,
     deadline: Deadline | None = None,
+    rules: Rulebook | None = None,
+    prove: bool = False,
 ) -> TrainResult:
-    """Train until the last step, a signal or the deadline. On a CPU the result is a function of experiment and dataset.
+    """Train until the last step, a signal, a rule or the deadline. On a CPU the result is a function of experiment and
+    dataset.
 
-    resume_from: a checkpoint of this run to go on from. Raises WrongUse (see `make_plan`), NonFinite.
+    resume_from: a checkpoint of this run to go on from. prove: before the first step validate the model once and read
+    the checkpoint back (see `Book.prove`). Raises WrongUse (see `make_plan`), NonFinite, and StoppedByRule for a rule
+    about an error.
     """
     began = time.monotonic()
     device = torch.device(device)
-    plan = make_plan(experiment, dataset, device, team)
-    state = make_state(experiment, device)
-    if resume_from is not None:
-        checkpoints.restore(resume_from, state)
-    announce(plan, state, say)
-
-    with open_book(run, plan, state, say, team=team, deadline=deadline) as book, stop_signals() as stop:
-        if resume_from is None:
-            book.baselines()
-            # Written before the first step: a disk that is full or read-only says so now, not after an epoch.
-            book.save("start")
-        reason = _step_until_over(plan, state, book, stop) or FINISHED
-        book.end(reason)
+    with heartbeat(run if team.is_lead else None) as beat:
+        with beat.phase("loading"):
+            plan = make_plan(experiment, dataset, device, team)
+            state = make_state(experiment, device)
+            if resume_from is not None:
+                checkpoints.restore(resume_from, state)
+        announce(plan, state, say)
+        guard = None
+        if rules is not None:
+            check_rules(rules, plan, (*NAMES, "lr"), say)
+            guard = Guard(rules)
+        with (
+            open_book(run, plan, state, say, team=team, deadline=deadline, beat=beat, guard=guard) as book,
+            stop_signals() as stop,
+        ):
+            if resume_from is None:
+                book.baselines()
+                # Written before the first step: a disk that is full or read-only says so now, not after an epoch.
+                book.save("start")
+            if prove:
+                book.prove()
+            beat.tick(phase="compiling" if uses_compile(experiment.training, device) else "training")
+            reason = _step_until_over(plan, state, book, stop) or FINISHED
+            book.end(reason)
     return TrainResult(
         run=run,
         reason=reason,
@@ -104,6 +125,7 @@ def train(
         baselines=book.naive,
         not_beaten=beaten(book.values, book.naive),
         best=state.best,
+        why=book.why,
     )
 
 

@@ -20,14 +20,17 @@ Values = dict[str, float | None]
 class Rows:
     """The rows of a run, cut to the step that it goes on from.
 
-    num_cut: rows of metrics that went. naive, values, ema_values: of those that stay, each naive model's metrics and
-    the last validation's, of the weights and of their running mean.
+    num_cut: rows of metrics that went. lost_s: time that the rows of pace which went had taken. earlier, earlier_pace:
+    the rows that stay. naive, values, ema_values: of those, each naive model's metrics and the last validation's, of
+    the weights and of their running mean.
     """
 
     def __init__(self, run: RunFolder, step: int) -> None:
         self.num_cut = jsonl.cut_from(run.metrics, lambda row: row["step"] > step)
+        self.earlier_pace = [row for row in jsonl.read(run.pace).rows if row["step"] <= step]
+        self.lost_s = sum(float(row["elapsed_s"]) for row in jsonl.read(run.pace).rows if row["step"] > step)
         jsonl.cut_from(run.pace, lambda row: row["step"] > step)
-        earlier = jsonl.read(run.metrics).rows
+        self.earlier = earlier = jsonl.read(run.metrics).rows
         self.naive = {row["model"]: _metrics_of(row) for row in earlier if row["kind"] == "naive"}
         last = {row.get("weights", "raw"): _metrics_of(row) for row in earlier if row["kind"] == "val"}
         self.values, self.ema_values = last.get("raw", {}), last.get("ema", {})

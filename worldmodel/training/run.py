@@ -20,12 +20,15 @@ from worldmodel.runs import atomic, strict
 from worldmodel.runs.folder import CheckpointFolder, RunFolder
 from worldmodel.runs.lock import hold
 from worldmodel.runs.provenance import code_version, collect
+from worldmodel.runs.rulebook import Rulebook, read_rules
 from worldmodel.schema import LAYOUT
 from worldmodel.tracking.jsonl import JsonlWriter
 from worldmodel.training.allocator import settle_allocator
+from worldmodel.training.book import NAMES
 from worldmodel.training.checkpoint import record_experiment, same_experiment
 from worldmodel.training.config import Experiment, differences, find_experiment, load_experiment
 from worldmodel.training.device import choose_device
+from worldmodel.training.guard import check_rules
 from worldmodel.training.loop import TrainResult, train
 from worldmodel.training.plan import Say, make_plan
 from worldmodel.training.stop import Deadline
@@ -52,31 +55,40 @@ def run_training(
     name: str | None = None,
     device: str | None = None,
     time_limit_s: float | None = None,
+    rules: Path | None = None,
+    into: Path | None = None,
     say: Say = say_on_stderr,
 ) -> TrainResult:
     """Train an experiment (a file, or the name of one that comes with the package) on a dataset, in a new run folder.
 
     overrides: "training.lr=3e-4" and the like. epochs: a total, over the file's. device: "cpu", "cuda", "cuda:1";
     default: CUDA if there is one. time_limit_s: seconds from now after which this process will be gone; it saves and
-    leaves in time. Under `torchrun` every process calls this alike. Raises WrongUse before anything is written.
+    leaves in time. rules: a file of kill rules, which is kept in the run. into: the folder that a launcher made for it;
+    the run then proves that validation and checkpoints work before its first step. Under `torchrun` every process calls
+    this alike. Raises WrongUse before anything is written.
     """
     deadline, say = Deadline(time_limit_s), Voice(say)
     path = find_experiment(config)
     experiment = load_experiment(path, overrides=overrides).with_epochs(epochs)
+    rulebook = None if rules is None else read_rules(rules)
     dataset = open_dataset(data)
     target = choose_device(device)
     with join_team(target) as team:
-        make_plan(experiment, dataset, target, team)  # what cannot be trained is said before there is a folder
+        plan = make_plan(experiment, dataset, target, team)  # what cannot be trained is said before there is a folder
+        if rulebook is not None:
+            check_rules(rulebook, plan, (*NAMES, "lr"), _silence)
         folder = ""
         if team.is_lead:
             about = {"file": str(path), "overrides": list(overrides), "epochs": epochs}
-            run = RunFolder.create(runs, experiment=path.stem, name=name)
+            run = RunFolder.take(into) if into is not None else RunFolder.create(runs, experiment=path.stem, name=name)
             with run.removed_if_no_room():
+                if rulebook is not None:
+                    atomic.write_text(run.rules, strict.dump(rulebook))
                 _write_origin(run, experiment, dataset, Path(data), target, about, team)
             folder = str(run.path)
         run = RunFolder(Path(team.told(folder)))
         with hold(run, say=say) if team.is_lead else nullcontext():
-            return _train(experiment, dataset, run, target, team, deadline, say)
+            return _train(experiment, dataset, run, target, team, deadline, say, rules=rulebook, prove=into is not None)
 
 
 def resume_training(
@@ -87,16 +99,19 @@ def resume_training(
     epochs: int | None = None,
     device: str | None = None,
     time_limit_s: float | None = None,
+    rules: Path | None = None,
     say: Say = say_on_stderr,
 ) -> TrainResult:
     """Go on with a run from its newest whole checkpoint, with the experiment that it was begun with.
 
     epochs: a new total; overrides: other changes. Both are recorded in the run; what the state on disk depends on
-    cannot be changed. data: where the dataset lies now, if it has moved. Raises WrongUse.
+    cannot be changed. data: where the dataset lies now, if it has moved. rules: another file of kill rules than the
+    run's own, to be its own from now on. Raises WrongUse.
     """
     deadline, say = Deadline(time_limit_s), Voice(say)
     folder = RunFolder.open(Path(run))
     told = json.loads(folder.provenance.read_text(encoding="utf-8"))
+    rulebook = read_rules(rules or folder.rules) if rules is not None or folder.rules.exists() else None
     experiment = load_experiment(folder.config, overrides=overrides).with_epochs(epochs)
     overridden = [override.partition("=")[0] for override in overrides]
     if epochs is not None:
@@ -130,9 +145,12 @@ def resume_training(
                 for key, (old, new) in changes.items():
                     say(f"{key}: {old} -> {new} (recorded)")
                     events.write({"event": "override", "key": key, "old": old, "new": new})
+                if rules is not None and rulebook is not None:
+                    events.write({"event": "rules", "rules": [rule.label for rule in rulebook.kill]})
+                    atomic.write_text(folder.rules, strict.dump(rulebook))
             if changes:
                 record_experiment(folder, experiment)
-        return _train(experiment, dataset, folder, target, team, deadline, say, resume_from=checkpoint)
+        return _train(experiment, dataset, folder, target, team, deadline, say, resume_from=checkpoint, rules=rulebook)
 
 
 def _train(
@@ -145,6 +163,8 @@ def _train(
     say: Say,
     *,
     resume_from: CheckpointFolder | None = None,
+    rules: Rulebook | None = None,
+    prove: bool = False,
 ) -> TrainResult:
     if not team.is_lead:
         say = _silence
@@ -154,7 +174,16 @@ def _train(
     if experiment.training.threads is not None:
         torch.set_num_threads(experiment.training.threads)
     return train(
-        experiment, dataset, run, device=device, resume_from=resume_from, say=say, team=team, deadline=deadline
+        experiment,
+        dataset,
+        run,
+        device=device,
+        resume_from=resume_from,
+        say=say,
+        team=team,
+        deadline=deadline,
+        rules=rules,
+        prove=prove,
     )
 
 

@@ -5,7 +5,7 @@ Owns: which sample. Must not: define a metric.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -41,8 +41,13 @@ class Validation:
     device: torch.device
     team: Team = ALONE
 
-    def measure(self, models: Mapping[str, WorldModel]) -> dict[str, dict[str, float | None]]:
-        """Every metric of each model, under its `PREFIX`ed name. All in evaluation mode, with the run's precision."""
+    def measure(
+        self, models: Mapping[str, WorldModel], *, on_progress: Callable[[], None] = lambda: None
+    ) -> dict[str, dict[str, float | None]]:
+        """Every metric of each model, under its `PREFIX`ed name. All in evaluation mode, with the run's precision.
+
+        on_progress: is called whenever some windows are done.
+        """
         data, training = self.experiment.data, self.experiment.training
         bf16 = uses_bf16(training, self.device)
         max_windows = None if training.val_windows == "all" else training.val_windows
@@ -51,6 +56,12 @@ class Validation:
             progress("validating", total, unit="windows") if self.team.is_lead else nullcontext() as bar,
             torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16),
         ):
+
+            def tick(num_windows: int) -> None:
+                on_progress()
+                if bar is not None:
+                    bar.advance(num_windows)
+
             found = teacher_forced.evaluate(
                 models,
                 self.dataset,
@@ -61,7 +72,7 @@ class Validation:
                 max_windows=max_windows,
                 seed=SEED,
                 device=self.device,
-                tick=bar.advance if bar else None,
+                tick=tick,
                 part=(self.team.rank, self.team.world),
             )
         return {
@@ -75,9 +86,10 @@ class Validation:
             self.team.sum_on_host(torch.from_numpy(array))
         return sums
 
-    def baselines(self) -> dict[str, dict[str, float | None]]:
+    def baselines(self, *, on_progress: Callable[[], None] = lambda: None) -> dict[str, dict[str, float | None]]:
         """Every metric of each naive model, on the same windows."""
-        return self.measure({name: model.to(self.device) for name, model in baselines().items()})
+        models = {name: model.to(self.device) for name, model in baselines().items()}
+        return self.measure(models, on_progress=on_progress)
 
 
 def make_validation(
