@@ -9,12 +9,14 @@ import pyarrow as pa
 import torch
 
 from worldmodel.dataset.blocks import Block
+from worldmodel.dynamics.events import events_between, known_events
 from worldmodel.dynamics.step import truth
 from worldmodel.models.base import NaiveModel, WorldModel, make_model
 from worldmodel.models.copy_last import Config
 from worldmodel.nn.codec import Prediction
 from worldmodel.nn.frames import Context, DeviceBlock, Pads, State
 from worldmodel.schema import LAYOUT, Category, Number
+from worldmodel.schema.events import EVENTS
 
 STAGES = ("Battlefield", "Final Destination")
 CHARACTERS = ("Fox", "Marth", "Falco")
@@ -84,6 +86,9 @@ class MemoryDataset:
             getattr(block, name)[:] = getattr(whole, name)[games]
         return block
 
+    def game(self, number: int) -> MemoryGame:
+        return MemoryGame(self, number)
+
     def states(self) -> State:
         """All frames, (F, 2, ·)."""
         device = DeviceBlock.from_block(self.load(np.arange(len(self.num_frames_per_game))))
@@ -92,6 +97,22 @@ class MemoryDataset:
             for g, n in enumerate(self.num_frames_per_game)
         ]
         return State(*(torch.cat([getattr(p, name) for p in parts]) for name in ("numbers", "categories", "flags")))
+
+
+class MemoryGame:
+    """A game of a `MemoryDataset`, as far as starts look into it."""
+
+    def __init__(self, dataset: MemoryDataset, number: int) -> None:
+        self.dataset, self.number = dataset, number
+
+    def events(self) -> tuple[np.ndarray, np.ndarray]:
+        """As `dataset.events.events_of` would give them: (T,2,E) and (E,)."""
+        block = DeviceBlock.from_block(self.dataset.load(np.array([self.number])))
+        num = int(self.dataset.num_frames_per_game[self.number])
+        states, _, context = block.gather(torch.tensor([[0, 0]]), num)
+        happened = np.zeros((num, 2, len(EVENTS)), np.bool_)
+        happened[1:] = events_between(states[:, :-1], states[:, 1:], context)[0].numpy()
+        return happened, known_events(context)[0].numpy()
 
 
 class Oracle(NaiveModel):

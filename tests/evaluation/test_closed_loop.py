@@ -6,33 +6,38 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from memory_games import MemoryDataset, naive
 
-from worldmodel.evaluation import closed_loop, heldout
-from worldmodel.evaluation.closed_loop import CURVES, IMPOSSIBLE, ClosedLoop
-from worldmodel.evaluation.metrics import METRIC_AT, METRICS
-from worldmodel.nn.frames import State
+from worldmodel.evaluation import closed_loop, heldout, starts
+from worldmodel.evaluation.closed_loop import CURVE_METRICS, CURVES, TRUTH, ClosedLoop
 from worldmodel.schema import LAYOUT
+from worldmodel.schema.events import EVENTS
 
 LENGTHS = [90, 70, 40]
 
 
 def run(dataset: MemoryDataset, models: dict[str, object], *, num_starts: int = 9, **settings: object) -> ClosedLoop:
     games = heldout.choose_games(dataset)  # type: ignore[arg-type]
-    starts = heldout.starts(games, num_starts=num_starts, history=3, horizon=12, seed=0)
-    return closed_loop.evaluate(models, dataset, games, starts, history=3, horizon=12, **settings)  # type: ignore[arg-type]
+    chosen = starts.uniform(games, num_starts=num_starts, earliest=3, horizon=12, seed=0)
+    return closed_loop.evaluate(models, dataset, games, chosen, history=3, **settings)  # type: ignore[arg-type]
 
 
 def test_the_oracle_makes_no_error_at_any_horizon(in_memory: SimpleNamespace) -> None:
     dataset = in_memory.dataset(LENGTHS)
     found = run(dataset, {"oracle": in_memory.oracle(dataset)})
     dream = found.models["oracle"]
-    for m, name in enumerate(CURVES):
+    for m, metric in enumerate(CURVE_METRICS):
         value_T = dream.numerator[:, :, m].sum(0) / dream.denominator[:, :, m].sum(0)
-        expected = 0.0 if METRICS[METRIC_AT[name]].better == "lower" else 1.0
-        np.testing.assert_allclose(value_T, expected, atol=1e-3, err_msg=name)
+        expected = 0.0 if metric.better == "lower" else 1.0
+        np.testing.assert_allclose(value_T, expected, atol=1e-3, err_msg=metric.name)
     np.testing.assert_allclose(dream.position, found.truth[:, 1:], atol=1e-3)
+    # Whatever the truth does, the oracle does: events, contradictions, and it is never lost.
+    true = found.models[TRUTH]
+    np.testing.assert_array_equal(dream.contradictions, true.contradictions)
+    np.testing.assert_array_equal(dream.events, true.events)
+    assert true.contradictions.sum() > 0 < true.events.sum(), "random games contradict themselves"
+    np.testing.assert_array_equal(dream.consistent, true.consistent)
+    assert (dream.near == found.horizon).all()
     assert dream.distance.max() < 2e-3
     numerator, denominator = dream.coherence(10)
     assert numerator.sum() / denominator.sum() == pytest.approx(0.0, abs=1e-3)
@@ -60,40 +65,33 @@ def test_batches_and_blocks_change_nothing(in_memory: SimpleNamespace, batch: in
     np.testing.assert_allclose(cut.models["b"].numerator, whole.models["b"].numerator, rtol=1e-6)
     np.testing.assert_array_equal(cut.models["b"].position, whole.models["b"].position)
     np.testing.assert_array_equal(cut.truth, whole.truth)
+    for name in ("events", "contradictions", "impossible", "possible", "near", "consistent"):
+        np.testing.assert_array_equal(getattr(cut.models["b"], name), getattr(whole.models["b"], name), err_msg=name)
 
 
 def test_rollouts_start_where_they_say(in_memory: SimpleNamespace) -> None:
     dataset = in_memory.dataset(LENGTHS)
     found = run(dataset, {"copy": naive("copy_last")})
     at = [LAYOUT.number("position_x"), LAYOUT.number("position_y")]
-    for (place, row), truth in zip(found.starts.tolist(), found.truth, strict=True):
+    for (place, row), truth in zip(found.starts.at.tolist(), found.truth, strict=True):
         numbers = dataset.load(np.array([place])).numbers
         np.testing.assert_array_equal(truth, numbers[row : row + 13][..., at])
-
-
-def test_impossible_states_are_seen() -> None:
-    dataset = MemoryDataset([30])
-    start = dataset.states()[:1]  # (1, 2, ·)
-    start.numbers[...] = 1.0
-    frames = State(*(getattr(start, name)[:, None].repeat(1, 4, 1, 1) for name in ("numbers", "categories", "flags")))
-    context = closed_loop.DeviceBlock.from_block(dataset.load(np.array([0]))).context
-
-    def kinds(dream: State) -> list[str]:
-        wrong = closed_loop._impossible(dream, start, context)
-        return [kind for kind, found in zip(IMPOSSIBLE, wrong[0].tolist(), strict=True) if found]
-
-    def changed(role: str, value: float) -> State:
-        numbers = frames.numbers.clone()
-        numbers[0, 2, 1, LAYOUT.number(role)] = value
-        return State(numbers, frames.categories, frames.flags)
-
-    assert kinds(frames) == []
-    assert kinds(changed("percent", torch.nan)) == ["not_finite"]
-    assert kinds(changed("percent", -1.0)) == ["out_of_bounds"]
-    assert kinds(changed("position_x", 400.0)) == ["runaway"]
-    assert kinds(changed("stocks", 2.0)) == ["stocks_rose"]
 
 
 def test_no_starts_no_rollouts(in_memory: SimpleNamespace) -> None:
     found = run(in_memory.dataset([5, 5]), {"copy": naive("copy_last")})
     assert found.models["copy"].position.shape[0] == 0
+
+
+def test_conditioned_rollouts_of_the_oracle_have_their_events(in_memory: SimpleNamespace) -> None:
+    dataset = in_memory.dataset([90, 70, 60])
+    games = heldout.choose_games(dataset)
+    chosen = starts.before_events(dataset, games, num_starts=4, earliest=3, horizon=16, seed=0)
+    models = {"oracle": in_memory.oracle(dataset), "copy": naive("copy_last")}
+    found = closed_loop.evaluate(models, dataset, games, chosen, history=3)
+    assert found.models["oracle"].produced.all()
+    assert not found.models["copy"].produced.any()
+    # Sums are kept per event and game: each conditioned rollout counts in exactly one.
+    per_group = found.models["copy"].denominator[:, 0, CURVES.index("exact")].reshape(len(EVENTS), len(games))
+    kinds = np.bincount(chosen.event[:, 0], minlength=len(EVENTS))
+    np.testing.assert_array_equal(per_group.sum(1), 2 * kinds)

@@ -68,36 +68,3 @@ def test_blocks_hold_all_games_in_order_within_the_limit() -> None:
     cuts = heldout.blocks(np.arange(6), lengths, 10)
     assert [cut.tolist() for cut in cuts] == [[0, 1], [2], [3, 4, 5]]
     assert heldout.blocks(np.zeros(0, np.int64), np.zeros(0, np.int64), 10) == []
-
-
-def starts(lengths: list[int], num_starts: int, seed: int = 0) -> np.ndarray:
-    games = heldout.choose_games(MemoryDataset(lengths))  # type: ignore[arg-type]
-    return heldout.starts(games, num_starts=num_starts, history=4, horizon=10, seed=seed)
-
-
-def test_starts_are_spread_evenly_and_fit_into_their_games() -> None:
-    found = starts([100, 80, 60, 14, 15], 22)
-    # 14 frames: 4 of history, the start, 10 to dream, less one: unusable. 15 frames: exactly one start.
-    *long_games, too_short, just_enough = np.bincount(found[:, 0], minlength=5).tolist()
-    assert set(long_games) <= {5, 6}
-    assert (too_short, just_enough) == (0, 1)
-    lengths = np.array([100, 80, 60, 14, 15])
-    assert (found[:, 1] >= 4).all()
-    assert (found[:, 1] + 10 < lengths[found[:, 0]]).all()
-    assert len(np.unique(found, axis=0)) == len(found)
-
-
-def test_starts_are_frozen_by_the_seed_and_independent_of_other_games() -> None:
-    assert (starts([100, 80], 10) == starts([100, 80], 10)).all()
-    assert (starts([100, 80], 10)[:, 1] != starts([100, 80], 10, seed=1)[:, 1]).any()
-    alone, together = starts([100], 5), starts([100, 80, 90], 15)
-    assert (together[together[:, 0] == 0, 1] == alone[:, 1]).all()
-
-
-def test_more_games_than_starts_gives_each_chosen_game_one() -> None:
-    found = starts([100] * 9, 4)
-    assert len(np.unique(found[:, 0])) == 4
-
-
-def test_no_game_is_long_enough() -> None:
-    assert starts([10, 5], 4).shape == (0, 2)

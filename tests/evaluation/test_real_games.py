@@ -11,7 +11,7 @@ from memory_games import naive
 from worldmodel.dataset.ingest import ingest
 from worldmodel.dataset.store import Dataset, open_dataset
 from worldmodel.dynamics.objective import GROUPS
-from worldmodel.evaluation import closed_loop, heldout, teacher_forced
+from worldmodel.evaluation import closed_loop, heldout, starts, teacher_forced
 from worldmodel.replays.source import iter_sources
 
 pytestmark = pytest.mark.replays
@@ -62,10 +62,10 @@ def test_baselines_one_step_ahead_agree_with_the_columns(dataset: Dataset) -> No
 
 def test_rollouts_of_copy_last_agree_with_the_columns(dataset: Dataset) -> None:
     games = heldout.choose_games(dataset, split="all", allow_train=True)
-    starts = heldout.starts(games, num_starts=40, history=8, horizon=60, seed=1)
-    found = closed_loop.evaluate({"copy": naive("copy_last")}, dataset, games, starts, history=8)
+    chosen = starts.uniform(games, num_starts=40, earliest=8, horizon=60, seed=1)
+    found = closed_loop.evaluate({"copy": naive("copy_last")}, dataset, games, chosen, history=8)
     gaps = []
-    for place, row in starts.tolist():
+    for place, row in chosen.at.tolist():
         game = dataset.game(int(games.num[place]))
         for player in ("p0", "p1"):
             for axis in ("x", "y"):

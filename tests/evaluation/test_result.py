@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +15,8 @@ from memory_games import MemoryDataset, Oracle, naive
 
 from worldmodel.dynamics.objective import GROUPS
 from worldmodel.errors import WrongUse
-from worldmodel.evaluation import heldout, report, result, suite
+from worldmodel.evaluation import heldout, result, suite
+from worldmodel.evaluation import page as page_room
 from worldmodel.evaluation.bootstrap import Estimate
 from worldmodel.evaluation.metrics import METRICS
 from worldmodel.evaluation.suite import Settings
@@ -22,8 +24,20 @@ from worldmodel.models.base import WorldModel, make_model, save_weights
 from worldmodel.runs import atomic
 from worldmodel.runs.folder import RunFolder
 from worldmodel.schema import LAYOUT
+from worldmodel.schema.contradictions import CONTRADICTIONS
+from worldmodel.schema.events import EVENTS
 
-SETTINGS = Settings(length=8, burn_in=3, weights=dict.fromkeys(GROUPS, 1.0), num_rollouts=14, horizon=20)
+SETTINGS = Settings(
+    length=8,
+    burn_in=3,
+    weights=dict.fromkeys(GROUPS, 1.0),
+    num_rollouts=14,
+    horizon=20,
+    num_long=7,
+    long_horizon=30,
+    num_per_event=4,
+    earliest=3,
+)
 LENGTHS = [60, 50, 70, 44, 52, 61, 47]
 
 
@@ -40,6 +54,10 @@ def memory_dataset(lengths: list[int] = LENGTHS) -> Any:
     dataset = MemoryDataset(lengths)
     dataset.manifest = SimpleNamespace(store_hash=LAYOUT.store_hash)  # type: ignore[attr-defined]
     return dataset
+
+
+def evaluated(model: WorldModel, dataset: Any) -> dict[str, Any]:
+    return suite.evaluate_model(model, dataset, heldout.choose_games(dataset), SETTINGS, quiet=True).json
 
 
 def tiny() -> WorldModel:
@@ -77,10 +95,21 @@ def test_a_verdict_needs_the_whole_interval_against_every_baseline(
 
 def test_the_oracle_beats_every_baseline(in_memory: SimpleNamespace) -> None:
     dataset = memory_dataset()
-    found = suite.evaluate_model(Oracle(dataset), dataset, heldout.choose_games(dataset), SETTINGS, quiet=True)
+    found = evaluated(Oracle(dataset), dataset)
     beaten = {row["name"]: row["verdict"] for row in found["headlines"]}
     assert set(beaten.values()) == {"beats"}, beaten
     impossible = found["closed_loop"]["impossible"]["model"]
+    assert found["tiers"]["reached"] == "indistinguishable"
+    assert found["tiers"]["next"] is None
+    for event in found["closed_loop"]["events"]:
+        if event["recall"]["models"]["model"]["value"] is not None:
+            assert event["recall"]["models"]["model"]["value"] == event["precision"]["models"]["model"]["value"] == 1
+            assert event["start_recall"]["models"]["model"]["value"] == (1 if event["num_starts"] else None)
+        rates = event["per_minute"]["models"]
+        assert rates["model"] == rates["truth"]
+    for row in found["closed_loop"]["contradictions"]:
+        assert row["models"]["model"] == row["models"]["truth"]
+    assert found["closed_loop"]["long"]["survival"]["near"]["mean_frames"]["models"]["model"]["value"] == 30
     assert impossible["not_finite"] == impossible["out_of_bounds"] == impossible["runaway"] == 0.0
     assert impossible["stocks_rose"] > 0  # as they do in these random games
     json.dumps(found, allow_nan=False)
@@ -88,7 +117,7 @@ def test_the_oracle_beats_every_baseline(in_memory: SimpleNamespace) -> None:
 
 def test_a_baseline_does_not_beat_itself_and_a_frozen_field_is_told(in_memory: SimpleNamespace) -> None:
     dataset = memory_dataset()
-    found = suite.evaluate_model(naive("copy_last"), dataset, heldout.choose_games(dataset), SETTINGS, quiet=True)
+    found = evaluated(naive("copy_last"), dataset)
     assert "beats" not in {row["verdict"] for row in found["headlines"]}
     canaries = result.canaries(found["teacher_forced"], found["closed_loop"])
     told = [text for text in canaries if text.startswith("equal to the last digit to copy_last:")]
@@ -119,7 +148,7 @@ def test_an_exact_zero_where_baselines_err_is_told() -> None:
 def test_stages_and_characters_add_up(in_memory: SimpleNamespace) -> None:
     """Each table's rows, weighted by their counts, give the overall number."""
     dataset = memory_dataset()
-    found = suite.evaluate_model(naive("ballistic"), dataset, heldout.choose_games(dataset), SETTINGS, quiet=True)
+    found = evaluated(naive("ballistic"), dataset)
     step = found["teacher_forced"]
     overall = step["models"]["model"]["pos_mae"]["value"]
     for key in ("by_stage", "by_character"):
@@ -133,7 +162,7 @@ def test_stages_and_characters_add_up(in_memory: SimpleNamespace) -> None:
 
 def test_few_games_give_no_verdict(in_memory: SimpleNamespace) -> None:
     dataset = memory_dataset([60, 60])
-    found = suite.evaluate_model(Oracle(dataset), dataset, heldout.choose_games(dataset), SETTINGS, quiet=True)
+    found = evaluated(Oracle(dataset), dataset)
     assert {row["verdict"] for row in found["headlines"]} == {"unknown"}
     assert "2 games" in found["headlines"][0]["models"]["model"]["reason"]
 
@@ -168,9 +197,24 @@ def test_a_run_is_evaluated_and_its_report_says_what_the_json_says(in_memory: Si
         for key in ("by_stage", "by_character")
         for row in stored["teacher_forced"][key]
     }
-    counted = {"headline": 0, "metric": 0, "group": 0}
+    events = {row["name"]: row for row in stored["closed_loop"]["events"]}
+    contradictions = {row["name"]: row for row in stored["closed_loop"]["contradictions"]}
+    limits = {f"{row['curve']}@{row['frames']}": row["value"] for row in stored["tiers"]["limits"]}
+    counted = {"headline": 0, "metric": 0, "group": 0, "event": 0, "contradiction": 0, "tier": 0, "tile": 0}
     for cell in page.values:
-        if "data-headline" in cell:
+        if "data-event" in cell:
+            expected = events[cell["data-event"]][cell["data-what"]]["models"][cell["data-model"]]["value"]
+            counted["event"] += 1
+        elif "data-contradiction" in cell:
+            expected = contradictions[cell["data-contradiction"]]["models"][cell["data-model"]]["value"]
+            counted["contradiction"] += 1
+        elif "data-tier" in cell:
+            expected = limits[cell["data-tier"]]
+            counted["tier"] += 1
+        elif "data-tile" in cell:
+            expected = tile(stored, cell["data-tile"])
+            counted["tile"] += 1
+        elif "data-headline" in cell:
             expected = headlines[cell["data-headline"]][cell["data-model"]]["value"]
             counted["headline"] += 1
         elif "data-group" in cell:
@@ -183,19 +227,36 @@ def test_a_run_is_evaluated_and_its_report_says_what_the_json_says(in_memory: Si
     assert counted["headline"] == 3 * len(headlines)
     assert counted["metric"] == 3 * len(METRICS)
     assert counted["group"] == 6 * len(groups)
-    assert page.svgs >= 4 + 2 * len(stored["closed_loop"]["examples"])
+    assert counted["event"] == 8 * len(EVENTS)
+    assert counted["contradiction"] == 4 * len(CONTRADICTIONS)
+    assert counted["tier"] == len(limits)
+    assert counted["tile"] >= 4
+    assert page.svgs >= 8 + 2 * len(stored["closed_loop"]["examples"])
+
+
+def tile(result: dict[str, Any], key: str) -> float:
+    loop = result["closed_loop"]
+    if key == "near":
+        return loop["long"]["survival"]["near"]["mean_frames"]["models"]["model"]["value"]
+    curve, _, frames = key.partition("@")
+    if frames:
+        return loop["models"]["model"][curve]["value"][int(frames) - 1]
+    return next(row for row in loop["events"] if row["name"] == key)["recall"]["models"]["model"]["value"]
 
 
 def test_what_is_shown_is_the_number_rounded(in_memory: SimpleNamespace) -> None:
-    assert report.number(0.7671, "share") == "76.7\N{NO-BREAK SPACE}%"
-    assert report.number(0.99987, "share") == "99.99\N{NO-BREAK SPACE}%"
-    assert report.number(1.0, "share") == "100.0\N{NO-BREAK SPACE}%"
-    assert report.number(0.51234, "game units") == "0.512"
-    assert report.number(12345.6, "game units") == "12,300"
-    assert report.number(0.26, "game units") == "0.260"
-    assert report.number(104.6, "game units") == "105"
-    assert report.number(0.0, "game units") == "0"
-    assert report.number(None, "share") == "–"
+    assert page_room.number(0.7671, "share") == "76.7\N{NO-BREAK SPACE}%"
+    assert page_room.number(0.99987, "share") == "99.99\N{NO-BREAK SPACE}%"
+    assert page_room.number(1.0, "share") == "100.0\N{NO-BREAK SPACE}%"
+    assert page_room.number(0.51234, "game units") == "0.512"
+    assert page_room.number(12345.6, "game units") == "12,300"
+    assert page_room.number(0.0002, "share") == "0.02\N{NO-BREAK SPACE}%"
+    assert page_room.number(0.0, "share") == "0\N{NO-BREAK SPACE}%"
+    assert page_room.number(-0.0125, "points") == "-1.25\N{NO-BREAK SPACE}pp"
+    assert page_room.number(0.26, "game units") == "0.260"
+    assert page_room.number(104.6, "game units") == "105"
+    assert page_room.number(0.0, "game units") == "0"
+    assert page_room.number(None, "share") == "–"
 
 
 def test_training_games_are_said_loudly(in_memory: SimpleNamespace, tmp_path: Path) -> None:
@@ -233,6 +294,7 @@ def test_without_room_for_rollouts_there_are_none_and_the_page_says_so(
 ) -> None:
     run = make_run(tmp_path, tiny())
     found = suite.evaluate_run(run, memory_dataset([15] * 6), SETTINGS, quiet=True)
+    assert found.json["tiers"] is None
     assert found.json["closed_loop"] is None
     assert "no game is long enough" in (run.report / suite.REPORT_FILE).read_text()
 
@@ -259,7 +321,7 @@ def test_the_same_evaluation_twice_gives_the_same_numbers(in_memory: SimpleNames
 def test_losses_of_models_with_other_heads_are_not_compared(in_memory: SimpleNamespace) -> None:
     dataset = memory_dataset()
     card = make_model({"arch": "mlp", "heads": "card", "context_len": 2, "d_token": 8, "hidden_dim": 8, "trunk_dim": 8})
-    found = suite.evaluate_model(card, dataset, heldout.choose_games(dataset), SETTINGS, quiet=True)
+    found = evaluated(card, dataset)
     models = found["teacher_forced"]["models"]
     assert models["model"]["loss/total"]["value"] is not None
     assert models["copy_last"]["loss/total"]["value"] is None
@@ -315,7 +377,7 @@ class Page(HTMLParser):
 
 def test_curves_have_the_horizon_and_intervals_hold_the_value(in_memory: SimpleNamespace) -> None:
     dataset = memory_dataset()
-    found = suite.evaluate_model(naive("ballistic"), dataset, heldout.choose_games(dataset), SETTINGS, quiet=True)
+    found = evaluated(naive("ballistic"), dataset)
     loop = found["closed_loop"]
     for curve in loop["models"]["model"].values():
         values, low, high = (np.array(curve[key], dtype=float) for key in ("value", "low", "high"))
@@ -326,8 +388,8 @@ def test_curves_have_the_horizon_and_intervals_hold_the_value(in_memory: SimpleN
 
 
 def test_a_short_horizon_has_no_number_for_a_longer_one(in_memory: SimpleNamespace, tmp_path: Path) -> None:
-    settings = Settings(length=8, burn_in=3, weights=SETTINGS.weights, num_rollouts=7, horizon=6)
+    settings = replace(SETTINGS, num_rollouts=7, horizon=6)
     found = suite.evaluate_run(make_run(tmp_path, tiny()), memory_dataset(), settings, quiet=True).json
     names = [row["name"] for row in found["headlines"]]
-    assert [name for name in names if name.startswith("RC")] == ["RC 5"]
+    assert [name for name in names if name.startswith("RC") and "reference" not in name] == ["RC 5"]
     assert "pos_distance@6" in names

@@ -168,7 +168,8 @@ def _row(measure: Measure, a: Estimate, b: Estimate, gap: Estimate, error: float
         "a": asdict(a),
         "b": asdict(b),
         "difference": asdict(gap),
-        "smallest_detectable": None if np.isnan(error) else _Z * error,
+        # Where nothing varies from game to game (none of either has the event, say), nothing is known of what could.
+        "smallest_detectable": None if np.isnan(error) or error == 0 else _Z * error,
         "verdict": _verdict(measure.better, gap),
     }
 

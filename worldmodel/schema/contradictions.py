@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from worldmodel.melee.action_states import AIRBORNE_STATES, GROUNDED_STATES, GROUPS
-from worldmodel.schema.events import GameEvent, Rows
+from worldmodel.schema.events import PERCENT_STEP, GameEvent, Rows
 
 Contradiction = GameEvent
 """Same shape as an event: name, doc, needs, rule of (rows before, rows now)."""
@@ -24,7 +24,7 @@ _AWAY = GROUPS["dead"] | GROUPS["respawn"] | GROUPS["entry"]
 
 
 def _percent_rises_unhit(before: Rows, now: Rows) -> Any:
-    rises = now.number("percent") > before.number("percent")
+    rises = now.number("percent") > before.number("percent") + PERCENT_STEP
     struck = (now.number("hitlag") > 0) | (now.number("hitstun") > before.number("hitstun"))
     return rises & ~struck & ~before.in_states(_HELD) & ~now.in_states(_HELD)
 
@@ -67,7 +67,8 @@ _TABLE = (
         "percent falls, neither dead nor coming back",
         ("percent", "action_state"),
         lambda before, now: (
-            (now.number("percent") < before.number("percent")) & ~now.in_states(GROUPS["dead"] | GROUPS["respawn"])
+            (now.number("percent") < before.number("percent") - PERCENT_STEP)
+            & ~now.in_states(GROUPS["dead"] | GROUPS["respawn"])
         ),
     ),
     Contradiction(
