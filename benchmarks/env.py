@@ -1,11 +1,11 @@
 """Environment frames per second, by tensors and by NumPy, beside the bare world; and a million frames that must hold.
 
-    python benchmarks/env.py [--rounds 5] [--threads 2] [--device cuda]
+    python benchmarks/env.py [--rounds 5] [--threads 2] [--compile] [--device cuda]
     python benchmarks/env.py --million RUN       # instead: a random policy and a scripted one against a trained model
 
-Cases take turns: `World.step` alone, `Matches.step` (pads settled, rewards, ends, worlds begun anew), and the Gymnasium
-vector environment with typed and with flat observations, against a neutral opponent. An environment frame is one frame
-of one match. Every world ends and begins anew once in 600 frames.
+Cases take turns: `World.step` alone, `Matches.step` (pads settled, rewards, ends, worlds begun anew), the same in place
+(on CUDA one captured graph), and the Gymnasium vector environment with typed and with flat observations, against a
+neutral opponent. An environment frame is one frame of one match. Every world begins anew once in 600 frames.
 
 `--million` plays 1,000,000 frames per policy from new matches and counts what no frame may be (`env.soundness`), and
 contradictions between fields (`schema.contradictions`) beside how often they happen to true replays (--data).
@@ -50,7 +50,7 @@ def pads_at_random(num_worlds: int, device: torch.device) -> Pads:
     return Pads(numbers, torch.rand(num_worlds, 2, 8, generator=g) < 0.1).to(device)
 
 
-def cases_of(model: WorldModel, num_worlds: int, steps: int) -> dict[str, Callable[[], object]]:
+def cases_of(model: WorldModel, num_worlds: int, steps: int, *, compiled: bool) -> dict[str, Callable[[], object]]:
     device = model.like.device
     pads = pads_at_random(num_worlds, device)
 
@@ -73,22 +73,30 @@ def cases_of(model: WorldModel, num_worlds: int, steps: int) -> dict[str, Callab
         actions = rng.random((num_worlds, 13), np.float32)
         return stepping(lambda: env.step(actions))
 
-    matches = make_matches(model, num_worlds, max_frames=EPISODE)
-    matches.reset(0)
-    world, held = World(model), {"moment": matches.moment}
+    def matches(**how: bool) -> Callable[[], object]:
+        made = make_matches(model, num_worlds, max_frames=EPISODE, **how)
+        made.reset(0)
+        return stepping(lambda: made.step(pads))
+
+    world = World(model)
+    held = {"moment": world.fresh(["Battlefield"] * num_worlds, [("Fox", "Marth")] * num_worlds)}
 
     def bare() -> None:
         held["moment"] = world.step(held["moment"], pads)
 
+    in_place = {"Matches.step, in place": matches(in_place=True)}
+    if compiled:
+        in_place["the same, compiled"] = matches(in_place=True, compile=True)
     return {
         "World.step": stepping(bare),
-        "Matches.step": stepping(lambda: matches.step(pads)),
+        "Matches.step": matches(),
+        **in_place,
         "Gymnasium, typed": vector("dict"),
         "Gymnasium, flat": vector("flat"),
     }
 
 
-def speed(rounds: int, device: str, names: list[str]) -> None:
+def speed(rounds: int, device: str, names: list[str], *, compiled: bool) -> None:
     rows: list[list[object]] = []
     result: dict[str, Any] = {}
     for name in names:
@@ -96,7 +104,7 @@ def speed(rounds: int, device: str, names: list[str]) -> None:
         model = make_model(load_experiment(find_experiment(MODELS[name])).model).to(device).eval()
         for num_worlds in WORLDS_CUDA if device == "cuda" else WORLDS:
             steps = STEPS.get(num_worlds, 3)
-            timings = interleave(cases_of(model, num_worlds, steps), rounds=rounds)
+            timings = interleave(cases_of(model, num_worlds, steps, compiled=compiled), rounds=rounds)
             base = timings["World.step"]
             for case, timing in timings.items():
                 rate = num_worlds * steps / timing.median_wall_s
@@ -182,6 +190,7 @@ def main() -> None:
     made.add_argument("--threads", type=int, default=2)
     made.add_argument("--device", default="cpu")
     made.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
+    made.add_argument("--compile", action="store_true", help="one more case: in place and compiled (minutes, once)")
     made.add_argument("--million", metavar="RUN", help="run folder or weights file")
     made.add_argument("--frames", type=int, default=1_000_000, help="of --million, per policy")
     made.add_argument("--temperature", type=float, help="of --million; default: deterministic")
@@ -192,7 +201,7 @@ def main() -> None:
     if options.million:
         million(options.million, options.data, options.frames, options.temperature)
     else:
-        speed(options.rounds, options.device, options.models)
+        speed(options.rounds, options.device, options.models, compiled=options.compile)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import torch
 
 from worldmodel.dataset.ingest import ingest
 from worldmodel.dataset.store import Dataset, open_dataset
+from worldmodel.melee.action_states import NAMES
 from worldmodel.models.base import NaiveModel, WorldModel, make_model
 from worldmodel.models.copy_last import Config
 from worldmodel.nn.frames import State
@@ -17,9 +18,11 @@ from worldmodel.replays.synth.game import Rules
 from worldmodel.replays.synth.generate import write_games
 from worldmodel.schema import LAYOUT
 
+WAIT, REBIRTH = (NAMES.index(name) for name in ("Wait", "Rebirth"))
+
 
 class Fading(NaiveModel):
-    """p1 takes 10 percent a frame; past 40 it loses a stock and is at 0 again. Nothing else ever happens."""
+    """p1 takes 10 percent a frame; past 40 it loses a stock and comes back at 0. Nothing else ever happens."""
 
     def desired(self, previous: State) -> State:
         numbers = previous.numbers.clone()
@@ -27,7 +30,9 @@ class Fading(NaiveModel):
         falls = percent > 40
         numbers[..., 1, LAYOUT.number("percent")] = torch.where(falls, torch.zeros_like(percent), percent)
         numbers[..., 1, LAYOUT.number("stocks")] -= falls.to(numbers.dtype)
-        return State(numbers, previous.categories, previous.flags)
+        codes = previous.categories.clone()
+        codes[..., 1, LAYOUT.category("action_state")] = torch.where(falls, REBIRTH, WAIT)
+        return State(numbers, codes, previous.flags)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
@@ -269,3 +271,27 @@ def test_wrong_resets_and_steps(dreamer: WorldModel, dataset: Dataset) -> None:
         make_matches(dreamer, 1, dataset=dataset, stocks=2)
     with pytest.raises(WrongUse, match="ask for less history"):
         make_matches(dreamer, 1, dataset=dataset, recorded_frames=10**6)
+
+
+# ---- on a GPU ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize("temperature", [None, 1.0])
+def test_a_captured_graph_plays_the_same_matches(dreamer: WorldModel, temperature: float | None) -> None:
+    """On a device: what ended is known on the host in time, and a graph's draws begin where the seed says."""
+    model = copy.deepcopy(dreamer).to("cuda")
+    pads = [now.to("cuda") for now in pads_at_random(5, 17)]
+    kept, in_place = (
+        make_matches(model, 5, max_frames=6, temperature=temperature, in_place=flag) for flag in (False, True)
+    )
+    for seed in (0, 1, 0):
+        one, two = play(kept, pads, seed), play(in_place, pads, seed)
+        for mine, theirs in zip(one, two, strict=True):
+            assert torch.equal(mine.began, theirs.began)
+            assert torch.equal(mine.frames, theirs.frames)
+            if temperature is None:
+                assert torch.allclose(mine.state.numbers, theirs.state.numbers, rtol=1e-4, atol=1e-3)
+    again = play(in_place, pads, 0)
+    assert same(again, play(in_place, pads, 0))

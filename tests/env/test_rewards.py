@@ -21,6 +21,7 @@ def frame(percent: tuple[float, float], stocks: tuple[int, int]) -> State:
 HIT = (frame((0, 20), (4, 4)), frame((0, 32), (4, 4)))
 DEATH = (frame((30, 120), (4, 2)), frame((30, 0), (4, 1)))
 LAST = (frame((30, 120), (1, 3)), frame((0, 120), (0, 3)))
+ROUNDED = (frame((10, 10), (4, 4)), frame((10.004, 10.009), (4, 4)))
 TRADE = (frame((10, 10), (4, 4)), frame((15, 22), (4, 4)))
 
 
@@ -31,6 +32,7 @@ TRADE = (frame((10, 10), (4, 4)), frame((15, 22), (4, 4)))
         ("damage", TRADE, (7, -7)),
         ("damage", DEATH, (0, 0)),  # percent falls with a stock: nobody is paid for that
         ("damage_dealt", TRADE, (12, 5)),
+        ("damage_dealt", ROUNDED, (0, 0)),  # an agent could gather such rounding for hours
         ("stocks", DEATH, (1, -1)),
         ("stocks_taken", DEATH, (1, 0)),
         ("damage_and_stocks", HIT, (0.12, -0.12)),

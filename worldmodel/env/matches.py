@@ -110,6 +110,7 @@ class Matches:
 
     def seed(self, seed: int) -> None:
         """Set the chances of where matches begin and, with a temperature, of how they go."""
+        self._seed = seed
         choice, chances = np.random.SeedSequence(seed).generate_state(2, np.uint64)
         self._choice.manual_seed(int(choice >> np.uint64(1)))
         self.world.generator.manual_seed(int(chances >> np.uint64(1)))
@@ -120,6 +121,11 @@ class Matches:
         options: `start`, the number of a start of `starts`, or one for each world; else they are chosen by chance.
         Raises WrongUse for other options.
         """
+        if self._in_place and self._ground is None:
+            # Before the seed is set: the capture of a graph draws, too.
+            anywhere = torch.zeros(self.num_worlds, dtype=torch.int64, device=self.device)
+            self._ground = InPlace(self.world, self.starts.moment[anywhere], compile=self._compile)
+            seed = self._seed if seed is None else seed
         if seed is not None:
             self.seed(seed)
         given = options or {}
@@ -130,15 +136,14 @@ class Matches:
         self._start = start.to(self.device)
         self._over = torch.zeros_like(self._over)
         if self._waits:
+            self._copied.synchronize()  # or a copy on its way would come after
             self._over_on_host.zero_()
         with torch.inference_mode():
             begun = self.starts.moment[self._start]
-        if not self._in_place:
-            self._ground = Kept(self.world, begun)
-        elif self._ground is None:
-            self._ground = InPlace(self.world, begun, compile=self._compile)
-        else:
+        if self._in_place and self._ground is not None:
             self._ground.put(torch.arange(self.num_worlds, device=self.device), begun)
+        else:
+            self._ground = Kept(self.world, begun)
         return _own(self.state)
 
     def step(self, pads: Pads) -> Outcome:

@@ -14,11 +14,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from worldmodel.errors import WrongUse
 from worldmodel.nn.frames import State
 from worldmodel.schema import LAYOUT
+from worldmodel.schema.events import PERCENT_STEP
 
 Reward = Callable[[State, State], Tensor]
 """(before, after), both (B,2,·) -> (B,2) float."""
@@ -61,8 +63,10 @@ def win(before: State, after: State) -> Tensor:
 
 
 def _taken(before: State, after: State) -> Tensor:
-    """Percent by which each player's damage rises (B,2). It falls only when a stock is lost: that pays nobody."""
-    return (after.numbers[..., _PERCENT] - before.numbers[..., _PERCENT]).clamp(min=0)
+    """Percent by which each player is hurt (B,2). It falls only when a stock is lost: that pays nobody."""
+    rise = after.numbers[..., _PERCENT] - before.numbers[..., _PERCENT]
+    # Below the step it is a model's rounding, which an agent could gather for hours.
+    return torch.where(rise > PERCENT_STEP, rise, torch.zeros_like(rise))
 
 
 def _lost(before: State, after: State) -> Tensor:
