@@ -1,9 +1,10 @@
-"""Random but possible frames for the torch rooms' tests: in bounds, often unchanged, with fields missing."""
+"""Random but possible frames for the torch rooms' tests: in bounds, lawful, often unchanged, with fields missing."""
 
 from __future__ import annotations
 
 import torch
 
+from worldmodel.dynamics.step import lawful
 from worldmodel.nn.codec import CATEGORIES, NUMBERS, STAGE, Rules
 from worldmodel.nn.frames import Context, Pads, State
 from worldmodel.schema import LAYOUT
@@ -62,6 +63,7 @@ def random_frames(
         near = rules.project(prior + torch.randn(prior.shape, generator=g) / rules.steps)
         lot = torch.rand(prior.shape, generator=g)
         numbers = torch.where(lot < 0.02, new.numbers, torch.where(lot < 0.5, near, prior))
+        numbers = lawful(last.numbers, numbers, codes)
         flags = torch.where(torch.rand(new.flags.shape, generator=g) < 0.5, new.flags, last.flags)
         rows.append(mask(State(numbers, codes, flags)))
     states = State(

@@ -1,7 +1,7 @@
 """**The one transition**: previous frame and prediction in, next frame out. Everything that rolls out calls it.
 
-Owns: decoding of codes and flags, and what is carried. The arithmetic of numbers is `nn.codec.Rules`, which its inverse
-`truth` shares. Must not: run a model, keep a state, know a metric.
+Owns: decoding of codes and flags, what is carried, and the laws of the schema. The arithmetic of numbers is
+`nn.codec.Rules`, which its inverse `truth` shares. Must not: run a model, keep a state, know a metric.
 
 Letters: B sequences, N numbers, NG gated ones, C categories, NF flags. Everything broadcasts over axes between B and
 the players, so (B,2,·) and (B,T,2,·) both work.
@@ -12,8 +12,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from worldmodel.nn.codec import PREDICTED, Prediction, Rules
+from worldmodel.nn.codec import CATEGORIES, PREDICTED, Prediction, Rules
 from worldmodel.nn.frames import Context, State, over_rows
+from worldmodel.schema import LAYOUT
+from worldmodel.schema.events import is_one_of
+from worldmodel.schema.laws import LAWS
 
 
 @torch.no_grad()
@@ -29,9 +32,9 @@ def advance(
     """The next frame (B,...,2,·).
 
     In order: codes, whose change restarts counts; velocities; the positions that they move. Numbers are projected
-    into bounds, integers rounded. Codes are the likeliest, flags and gates the likelier, or, with a temperature, drawn.
-    Codes without a head (the character) and whatever the replay lacks stay as they were: missing numbers and flags
-    are 0.
+    into bounds, integers rounded, and kept from doing what they never do in the game (`schema.laws`). Codes are the
+    likeliest, flags and gates the likelier, or, with a temperature, drawn. Codes without a head (the character) and
+    whatever the replay lacks stay as they were: missing numbers and flags are 0.
     """
     columns = list(previous.categories.unbind(-1))
     for index, logits in zip(PREDICTED, prediction.split_categories(), strict=True):
@@ -47,14 +50,40 @@ def advance(
     # Nothing may be said of missing numbers, before decoding too: a missing velocity must not move a body.
     outputs = torch.where(has_number, prediction.numbers.to(nothing.dtype), nothing)
     numbers = torch.where(has_number, rules.decode(previous, codes, outputs, is_open), nothing)
+    numbers = lawful(previous.numbers, numbers, codes)
 
     flags = _yes(prediction.flags, temperature, generator)
     flags = flags & over_rows(context.present_flags.unsqueeze(1), flags)
     return State(numbers, codes, flags)
 
 
+def lawful(before: Tensor, numbers: Tensor, codes: Tensor) -> Tensor:
+    """Numbers (...,2,N) that follow those `before` as the game's laws allow. codes: categories of the same rows.
+
+    A change past its limit is cut to it; what may fall only in a reset, falls to 0 there and nowhere else.
+    """
+    columns = list(numbers.unbind(-1))
+    for law in LAWS:
+        place = LAYOUT.number(law.role)
+        was, now = before[..., place], columns[place]
+        if law.max_rise is not None:
+            now = torch.minimum(now, was + law.max_rise)
+        if law.max_fall is not None:
+            held = torch.maximum(now, was - law.max_fall)
+            if law.resets_in:
+                is_reset = is_one_of(codes[..., _ACTION_STATE] - _ACTION_OFFSET, law.resets_in)
+                held = torch.where(is_reset & (now < held), torch.zeros_like(held), held)
+            now = held
+        columns[place] = now
+    return torch.stack(columns, -1)
+
+
+_ACTION_STATE = LAYOUT.category("action_state")
+_ACTION_OFFSET = CATEGORIES[_ACTION_STATE].offset
+
+
 def truth(previous: State, following: State, rules: Rules) -> Prediction:
-    """The exact inverse of `advance`: the prediction of `following`, for all that has a head and is in bounds."""
+    """The exact inverse of `advance`: the prediction of `following`, for all that has a head, in bounds and lawful."""
     return rules.encode_state(previous, following)
 
 
