@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pytest
 import torch
 
 from worldmodel.dataset.blocks import Block
 from worldmodel.dynamics.events import events_between, known_events
 from worldmodel.dynamics.step import truth
+from worldmodel.evaluation import closed_loop, starts, teacher_forced
 from worldmodel.models.base import NaiveModel, WorldModel, make_model
 from worldmodel.models.copy_last import Config
 from worldmodel.nn.codec import Prediction
@@ -133,3 +135,10 @@ class Oracle(NaiveModel):
 
 def naive(name: str) -> WorldModel:
     return make_model({"arch": name})
+
+
+def read_from_memory(patch: pytest.MonkeyPatch) -> None:
+    """Evaluation reads blocks and events from a `MemoryDataset`."""
+    for module in (teacher_forced, closed_loop):
+        patch.setattr(module, "load_block", lambda dataset, games: dataset.load(games))
+    patch.setattr(starts, "events_of", lambda game: game.events())
