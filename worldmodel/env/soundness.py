@@ -16,14 +16,14 @@ from torch import Tensor
 from worldmodel.dynamics.events import StateRows
 from worldmodel.nn.codec import CATEGORIES, NUMBERS
 from worldmodel.nn.frames import State
-from worldmodel.schema.contradictions import CONTRADICTIONS
+from worldmodel.schema.laws import LAWS, Law
 
 
 def impossible(before: State, after: State) -> dict[str, Tensor]:
     """By rule: (B,2) bool, the players whose frame breaks it. Both states (B,2,·). Nothing waits for the device.
 
     not_finite: a number is none. out_of_bounds, not_whole: as the schema says of each number. no_such_code: outside
-    the vocabulary. stocks_up: stocks rise within an episode.
+    the vocabulary. against_the_law: a change that `schema.laws` excludes, as of stocks that rise.
     """
     numbers = after.numbers
     low, high, whole, vocab = _limits(numbers.device)
@@ -32,8 +32,22 @@ def impossible(before: State, after: State) -> dict[str, Tensor]:
         "out_of_bounds": ((numbers < low) | (numbers > high)).any(-1),
         "not_whole": (whole & (numbers != numbers.round())).any(-1),
         "no_such_code": ((after.categories < 0) | (after.categories >= vocab)).any(-1),
-        "stocks_up": CONTRADICTIONS["stocks_up"].rule(StateRows(before), StateRows(after)),
+        "against_the_law": torch.stack([_breaks(law, StateRows(before), StateRows(after)) for law in LAWS]).any(0),
     }
+
+
+def _breaks(law: Law, before: StateRows, after: StateRows) -> Tensor:
+    """(B,2) bool: whether a number changed as it never does."""
+    rise = after.number(law.role) - before.number(law.role)
+    breaks = torch.zeros_like(rise, dtype=torch.bool)
+    if law.max_rise is not None:
+        breaks |= rise > law.max_rise
+    if law.max_fall is not None:
+        falls = -rise > law.max_fall
+        if law.resets_in:
+            falls &= ~(after.in_states(law.resets_in) & (after.number(law.role) == 0))
+        breaks |= falls
+    return breaks
 
 
 @cache
