@@ -42,7 +42,8 @@ def hash_of(text: str = FRONT, **experiment: object) -> str:
 def test_a_card_is_read_with_its_rules_arguments() -> None:
     card = card_of().card
     assert card.kill[0].rule == "below"
-    assert card.kill[0].arguments == {"metric": "val_change_acc", "threshold": 0.60, "after_epochs": 1}
+    assert card.kill[0].label == "below val_change_acc 0.6"
+    assert card.kill[0].arguments["after_epochs"] == 1
     assert card.reviewers.required == ("Scav", "Fae")
     assert card.budget.pessimistic_factor == 5
 
@@ -57,6 +58,8 @@ def test_a_card_is_read_with_its_rules_arguments() -> None:
         ("run: night", "run: other", r"night\.md:2:1: run 'other'.*'night'"),
         ("ab" * 32, "abc", r"night\.md:6:8: data\.content_hash"),
         ("- {rule: non_finite}", "- {metric: a}", r"night\.md:11:5: kill\.1\.rule: missing"),
+        ("rule: non_finite", "rule: non_finit", r"night\.md:11:\d+: kill\.1\.rule: unknown .*'non_finite'"),
+        ("threshold: 0.60", "treshold: 0.60", r"night\.md:10:\d+: kill\.0\.t?h?reshold"),
     ],
 )
 def test_wrong_keys_and_values_say_where(old: str, new: str, message: str) -> None:

@@ -1,7 +1,7 @@
 """The run card: one Markdown file per run, whose front matter is what machines act on.
 
 Owns: the keys of the front matter, the hash that reviewers sign, and what signatures are worth. Must not: compute a
-fact about data, model or cost (the room `cards` does), or know which metrics and rules exist.
+fact about data, model or cost (the room `cards` does), or know which metrics exist.
 
 The signed hash covers the front matter without its reviews, the resolved experiment and the dataset's content hash. It
 does not cover prose, rendered tables, or where the dataset lies on this machine: none of them changes the run.
@@ -18,10 +18,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from worldmodel.errors import WrongUse
 from worldmodel.runs.document import Document
+from worldmodel.runs.rulebook import AnyRule
 from worldmodel.runs.strict import Strict
 
 CARDS = Path("cards")
@@ -52,19 +53,6 @@ class Target(Strict):
         if self.baseline is not None and sign * (self.target - self.baseline) <= 0:
             raise ValueError(f"target {self.target} is not better ({self.better}) than baseline {self.baseline}")
         return self
-
-
-class KillRule(Strict):
-    """A rule by the name of its function; the other keys are its arguments."""
-
-    model_config = ConfigDict(extra="allow")
-
-    rule: str
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """All keys but the name."""
-        return dict(self.model_extra or {})
 
 
 class Budget(Strict):
@@ -157,7 +145,7 @@ class Card(Strict):
     data: CardData
     overrides: list[str] = Field(default_factory=list)
     targets: list[Target] = Field(default_factory=list)
-    kill: list[KillRule] = Field(default_factory=list)
+    kill: list[AnyRule] = Field(default_factory=list)
     baselines: list[str] = Field(default_factory=list)
     estimate: Estimate | None = None
     budget: Budget = Budget()

@@ -58,7 +58,8 @@ class EntryCode(Strict):
 class Entry(Strict):
     """One run. config: dotted keys; complete only for run folders. ended: why it ended, None if it has not.
 
-    epochs: done so far. step_s: a step's time of late. duration_s: sum of its processes' own intervals.
+    epochs: done so far. disturbed: numbers that its noise touched on a real batch, as the run wrote them down.
+    step_s: a step's time of late. duration_s: sum of its processes' own intervals.
     """
 
     name: str
@@ -78,6 +79,8 @@ class Entry(Strict):
     train: dict[str, float] = Field(default_factory=dict)
     unsaid: dict[str, float] = Field(default_factory=dict)
     ended: str | None = None
+    num_resumed: int = 0
+    disturbed: list[str] | None = None
     step_s: float | None = None
     duration_s: float | None = None
     notes: str = ""
@@ -167,6 +170,8 @@ def entry_of(run: RunFolder) -> Entry:
         val_step=raw.get("step"),
         val_ema=_values(ema, VAL),
         train=_values(trained[-1] if trained else {}, "loss/"),
+        num_resumed=sum(event["event"] == "resumed" for event in events),
+        disturbed=next((event["numbers"] for event in events if event["event"] == "disturbed"), None),
         ended=str(last.get("reason", last["event"])) if last and last["event"] in ("ended", "vanished") else None,
         step_s=median(row["step_ms"] for row in pace[-30:]) / 1000 if pace else None,
         duration_s=sum(row["elapsed_s"] for row in pace) if pace else None,

@@ -77,6 +77,14 @@ def loads(text: str, path: Path, model: type[Model], *, overrides: Sequence[str]
         raise ConfigError(_problems(error, model, data, root, path, sources)) from None
 
 
+def values_of(overrides: Sequence[str]) -> dict[str, Any]:
+    """What overrides such as "training.lr=3e-4" say, as nested mappings. Raises ConfigError."""
+    data: dict[str, Any] = {}
+    for override in overrides:
+        _override(data, override, {})
+    return data
+
+
 def position(text: str, path: Path, keys: Sequence[str | int]) -> str:
     """ "file:line:col" of a key, or of as much of it as there is. Raises ConfigError for what is not YAML."""
     return _where(tuple(keys), _parse(text, path), path, {})

@@ -1,0 +1,105 @@
+"""A card on a terminal.
+
+Owns: how it looks there. Must not: compute, or word a fact (the tables do).
+"""
+
+from __future__ import annotations
+
+import re
+
+from rich.columns import Columns
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from worldmodel.cards.questions import Finding, Severity
+from worldmodel.cards.sheet import Sheet
+from worldmodel.cards.tables import TABLES
+from worldmodel.cards.view import View
+
+SIDE_BY_SIDE = (("data", "model"), ("infrastructure", "timing"))
+"""Tables that stand beside each other where there is room."""
+
+WIDE = 150
+"""Columns of a terminal from which on there is."""
+
+STATES = {"approved": "bold green", "not needed": "green", "missing": "bold yellow", "blocked": "bold red"}
+SEVERITIES: dict[Severity, str] = {
+    "blocker": "bold red",
+    "warning": "yellow",
+    "not measured": "magenta",
+    "note": "cyan",
+    "ok": "green",
+}
+
+
+def show(view: View, findings: list[Finding], console: Console) -> None:
+    """The card, its reviews, and what a reviewer would ask."""
+    card, signed = view.file.card, view.sign_off
+    head = Text.assemble((card.run, "bold"), "  ", (card.goal, "italic"))
+    state = Text.assemble(("review: ", "dim"), (signed.state, STATES[signed.state]), ("  " + signed.in_words(), ""))
+    ident = Text(f"{view.file.path}  hash {view.hash}", style="dim")
+    console.print(Panel(Group(head, state, ident), border_style=STATES[signed.state].split()[-1], padding=(0, 1)))
+    beside = dict(SIDE_BY_SIDE) if console.width >= WIDE else {}
+    done: set[str] = set()
+    for name, table in TABLES.items():
+        if name in done:
+            continue
+        sheet = _sheet(table(view), console.width if name not in beside else console.width // 2 - 2)
+        if name in beside:
+            done.add(beside[name])
+            other = _sheet(TABLES[beside[name]](view), console.width // 2 - 2)
+            console.print(Columns([sheet, other], padding=(0, 3)))
+        else:
+            console.print(sheet)
+    console.print(findings_table(findings, console.width))
+
+
+def findings_table(findings: list[Finding], width: int) -> RenderableType:
+    """What a reviewer would ask, with the answers."""
+    table = _table(width)
+    for column in ("", "Question", "Answer"):
+        table.add_column(column, no_wrap=column != "Answer", overflow="fold", ratio=1 if column == "Answer" else None)
+    for finding in findings:
+        style = SEVERITIES[finding.severity]
+        question = finding.question.replace("_", " ")
+        table.add_row(Text(finding.severity, style), Text(question, "dim"), Text(finding.message))
+    return Group(Text("What a reviewer would ask", "bold"), table, Text())
+
+
+def _sheet(sheet: Sheet, width: int) -> RenderableType:
+    parts: list[RenderableType] = [Text(sheet.title, "bold")]
+    if sheet.rows:
+        table = _table(width)
+        is_facts = len(sheet.header) == 2
+        for number, name in enumerate(sheet.header):
+            last = number == len(sheet.header) - 1
+            style = "dim" if is_facts and not number else None
+            table.add_column("" if is_facts else name, style=style, overflow="fold", ratio=1 if last else None)
+        table.show_header = not is_facts
+        for row in sheet.rows:
+            table.add_row(*map(_inline, row))
+        parts.append(table)
+    parts += [Padding(_inline(note), (0, 0, 0, 1)) for note in sheet.notes]
+    for what, command in sheet.code:
+        parts.append(Padding(Text.assemble((f"{what}  ", "dim"), (command, "cyan")), (0, 0, 0, 1)))
+    return Group(*parts, Text())
+
+
+def _table(width: int) -> Table:
+    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 1), header_style="dim", width=width, expand=True)
+
+
+def _inline(markdown: str) -> Text:
+    """Bold and code of a line of Markdown; nothing else stands in tables."""
+    text = Text()
+    for part in re.split(r"(\*\*.+?\*\*|`[^`]+`)", markdown):
+        if part.startswith("**"):
+            text.append(part[2:-2], "bold")
+        elif part.startswith("`"):
+            text.append(part[1:-1], "cyan")
+        else:
+            text.append(part)
+    return text

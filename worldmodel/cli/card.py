@@ -1,0 +1,236 @@
+"""`worldmodel card ...`: run cards, from a new one to a signed one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worldmodel.cli.output import Json, Output
+from worldmodel.errors import WrongUse
+from worldmodel.runs.card import CARDS
+
+if TYPE_CHECKING:
+    from worldmodel.cards.data import DataFacts
+    from worldmodel.cards.questions import Finding
+    from worldmodel.cards.view import View
+    from worldmodel.runs.card import CardFile
+
+card = typer.Typer(help="Run cards: decide, check, review and compare a run before it starts.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="Name of the card's run, or its file.")]
+Cards = Annotated[Path, typer.Option(help="Folder of cards.")]
+Runs = Annotated[Path, typer.Option(help="Folder of run folders.")]
+Data = Annotated[Path | None, typer.Option(help="Where the card's dataset lies now, if not where the card says.")]
+RUNS = Path("runs")
+
+
+@card.command()
+def new(
+    config: Annotated[str, typer.Option("--from", help="Experiment file, or the name of one that comes along.")],
+    data: Annotated[Path, typer.Option(help="Folder of a dataset; its manifest and table of games are enough.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to it: training.lr=3e-4")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Of the run (default: the experiment's, and a number).")] = None,
+    goal: Annotated[str | None, typer.Option(help="One line.")] = None,
+    backend: Annotated[str, typer.Option(help="local, modal, slurm.")] = "local",
+    gpu: Annotated[str | None, typer.Option(help="As the table of prices calls it: A100-40GB.")] = None,
+    usd: Annotated[float | None, typer.Option(help="Budget.")] = None,
+    batch_ms: Annotated[float | None, typer.Option(help="A guess of a step's time, until a plan measures it.")] = None,
+    reviewer: Annotated[list[str] | None, typer.Option(help="Who must approve; may be given again.")] = None,
+    cards: Cards = CARDS,
+    runs: Runs = RUNS,
+    as_json: Json = False,
+) -> None:
+    """Write a card whose every number is computed."""
+    from worldmodel.cards.new import Wishes, new_card
+    from worldmodel.cards.view import Places
+
+    budget = {"usd": usd, "pessimistic_factor": 5.0} if usd is not None else None
+    estimate = {"batch_s": batch_ms / 1000, "source": "a guess, given with card new"} if batch_ms is not None else None
+    more: dict[str, Any] = {
+        "backend": {"name": backend} | ({"gpu": gpu} if gpu else {}),
+        "budget": budget,
+        "estimate": estimate,
+        "reviewers": {"required": reviewer} if reviewer else None,
+    }
+    wishes = Wishes(name=name, goal=goal, more=more)
+    view = new_card(config, data, Places(cards, runs), overrides=overrides or (), wishes=wishes)
+    output = Output(as_json)
+    output.say(f"wrote {view.file.path}, hash {view.hash}")
+    facts = view.facts
+    output.say(
+        f"{facts.data.num_games:,} games, {facts.examples.train} examples to train on, "
+        f"{facts.batches_per_epoch} batches an epoch, {facts.num_parameters:,} parameters"
+    )
+    if view.news and view.news[0].warning:
+        output.say(f"WARNING against {view.news[0].entry.name}: {view.news[0].warning}")
+    output.say(f"next: set goal and targets, then worldmodel card check {view.file.card.run}")
+    output.result({"card": str(view.file.path), "hash": view.hash} | _numbers(view))
+
+
+@card.command()
+def check(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Cards (default: all).")] = None,
+    write: Annotated[bool, typer.Option("--write", help="Bring stale tables up to date.")] = False,
+    data: Data = None,
+    cards: Cards = CARDS,
+    runs: Runs = RUNS,
+    as_json: Json = False,
+) -> int:
+    """Fail on a card that does not say what is so: stale tables, unknown names, another dataset."""
+    from worldmodel.cards.check import check as check_card
+    from worldmodel.cards.new import rendered
+    from worldmodel.cards.view import Places
+    from worldmodel.runs.card import CardFile, find_card
+
+    output, places = Output(as_json), Places(cards, runs)
+    paths = [find_card(name, cards) for name in names] if names else sorted(cards.glob("*.md"))
+    if not paths:
+        raise WrongUse(f"no cards in {cards}", "at least one", "worldmodel card new --from CONFIG --data DATASET")
+    results, num_bad = [], 0
+    for path in paths:
+        file = CardFile.read(path)
+        report = check_card(file, places, data=_data(file, data))
+        stale = report.stale
+        if write and report.view is not None and stale:
+            rendered(report.view).write()
+            output.say(f"{path}: wrote {', '.join(stale)}")
+            stale = {}
+        for problem in report.problems:
+            output.say(f"PROBLEM {problem}")
+        for table, lines in stale.items():
+            output.say(f"STALE {path}: {table}")
+            for line in lines:
+                output.say(f"  {line}")
+        num_bad += bool(report.problems or stale)
+        results.append({"card": str(path), "problems": report.problems, "stale": stale})
+        if not report.problems and not stale:
+            output.say(f"{path}: in order")
+    if num_bad and not write and any(result["stale"] for result in results):
+        output.say("stale tables: worldmodel card check --write NAME brings them up to date")
+    output.result({"cards": results})
+    return 1 if num_bad else 0
+
+
+@card.command()
+def show(name: Name, data: Data = None, cards: Cards = CARDS, runs: Runs = RUNS, as_json: Json = False) -> None:
+    """Everything of a card on the terminal: facts, reviews, and what a reviewer would ask."""
+    from worldmodel.cards.lint import lint as ask
+    from worldmodel.cards.show import show as show_on
+
+    view = _view(name, data, cards, runs)
+    findings = ask(view)
+    output = Output(as_json)
+    show_on(view, findings, output.console)
+    output.result(_numbers(view) | _signed(view) | {"findings": _plain(findings)})
+
+
+@card.command()
+def lint(name: Name, data: Data = None, cards: Cards = CARDS, runs: Runs = RUNS, as_json: Json = False) -> int:
+    """Ask what a reviewer would ask; exit 1 if an answer stands in the way of a launch."""
+    from worldmodel.cards.lint import lint as ask
+    from worldmodel.cards.show import findings_table
+
+    findings = ask(_view(name, data, cards, runs))
+    output = Output(as_json)
+    output.console.print(findings_table(findings, output.console.width))
+    output.result({"findings": _plain(findings)})
+    return 1 if any(finding.severity == "blocker" for finding in findings) else 0
+
+
+@card.command()
+def review(
+    name: Name,
+    by: Annotated[str, typer.Option(help="Who reviews.")],
+    approve: Annotated[bool, typer.Option("--approve", help="It may run.")] = False,
+    block: Annotated[bool, typer.Option("--block", help="It must not run as it is.")] = False,
+    comment: Annotated[str, typer.Option(help="Why.")] = "",
+    cards: Cards = CARDS,
+    as_json: Json = False,
+) -> None:
+    """Sign the card as it is now. Any change to what it says voids the signature; prose may change."""
+    from worldmodel.cards.view import hash_of
+    from worldmodel.runs.card import CardFile, find_card, new_review, sign_off
+
+    if approve == block:
+        raise WrongUse("both or none of --approve and --block", "one of them", "say which")
+    if block and not comment:
+        raise WrongUse("--block without --comment", "a reason that somebody can act on", "add --comment TEXT")
+    file = CardFile.read(find_card(name, cards))
+    if by not in file.card.reviewers.required and file.card.reviewers.required:
+        required = ", ".join(file.card.reviewers.required)
+        Output(True).say(f"note: {by} is not among the reviewers that the card asks for ({required})")
+    hash = hash_of(file)
+    signed = file.with_review(new_review(by=by, verdict="approve" if approve else "block", comment=comment, hash=hash))
+    signed.document.write()
+    output = Output(as_json)
+    state = sign_off(signed.card, hash)
+    output.say(f"{file.path}: {'approved' if approve else 'blocked'} by {by}, hash {hash}")
+    output.say(f"{state.state}: {state.in_words()}" if state.in_words() else state.state)
+    output.result({"card": str(file.path), "hash": hash, "state": state.state, "missing": state.missing})
+
+
+@card.command()
+def ablate(name: Name, data: Data = None, cards: Cards = CARDS, runs: Runs = RUNS, as_json: Json = False) -> None:
+    """Write one card per changed variable: this run with that variable as it was before."""
+    from worldmodel.cards.ablate import ablate as write_cards
+
+    view = _view(name, data, cards, runs)
+    made = write_cards(view)
+    output = Output(as_json)
+    output.say(f"against {view.news[0].entry.name}:")
+    for ablation in made:
+        words = f"{ablation.path} {ablation.why}".strip() if ablation.path else f"not written, {ablation.why}"
+        output.say(f"  {ablation.change.variable} ({ablation.change.after} -> {ablation.change.before}): {words}")
+    output.result(
+        {
+            "against": view.news[0].entry.name,
+            "cards": {a.change.variable: str(a.path) if a.path else None for a in made},
+        }
+    )
+
+
+def _data(file: CardFile, data: Path | None) -> DataFacts | None:
+    """Of a dataset that was named on the command line; it must be the card's."""
+    from worldmodel.cards.view import find_data
+
+    return None if data is None else find_data(file, data)
+
+
+def _view(name: str, data: Path | None, cards: Path, runs: Path) -> View:
+    from worldmodel.cards.view import Places, view_of
+    from worldmodel.runs.card import CardFile, find_card
+
+    file = CardFile.read(find_card(name, cards))
+    return view_of(file, Places(cards, runs), data=_data(file, data))
+
+
+def _numbers(view: View) -> dict[str, Any]:
+    facts, timing = view.facts, view.timing
+    return {
+        "run": view.file.card.run,
+        "num_games": facts.data.num_games,
+        "num_frames": facts.data.num_frames,
+        "train_examples": facts.examples.train.value,
+        "val_examples": facts.examples.val.value,
+        "is_exact": facts.examples.train.is_exact,
+        "num_parameters": facts.num_parameters,
+        "batches_per_epoch": facts.batches_per_epoch.value,
+        "num_steps": facts.num_steps.value,
+        "rows_per_epoch": facts.rows_per_epoch,
+        "total_s": timing.total_s if timing else None,
+        "usd": timing.usd if timing else None,
+        "changed": [change.variable for change in view.news[0].changes] if view.news else None,
+    }
+
+
+def _signed(view: View) -> dict[str, Any]:
+    found = view.sign_off
+    return {"hash": view.hash, "review": found.state, "missing": found.missing}
+
+
+def _plain(findings: list[Finding]) -> list[dict[str, str]]:
+    return [{"question": f.question, "severity": f.severity, "message": f.message} for f in findings]
