@@ -116,6 +116,14 @@ def read_rules(path: Path) -> Rulebook:
     return book
 
 
+def one_rule(text: str) -> RuleSpec:
+    """A rule as one writes it on a command line: "below metric=val_change_acc threshold=0.6". Raises ConfigError."""
+    name, *arguments = text.split()
+    pairs = ", ".join(f"{key}: {value}" for key, _, value in (argument.partition("=") for argument in arguments))
+    book = strict.loads(f"kill: [{{rule: {name}, {pairs}}}]", Path(f"--rule {text!r}"), Rulebook)
+    return book.kill[0]
+
+
 def check_metrics(rules: Sequence[RuleSpec], known: Collection[str]) -> None:
     """Raises WrongUse for a rule over a metric that no run writes, which would wait for ever."""
     for rule in rules:

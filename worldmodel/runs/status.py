@@ -27,6 +27,8 @@ from worldmodel.runs.folder import RunFolder
 from worldmodel.runs.process import boot_id, identity
 
 Phase = Literal["starting", "loading", "compiling", "training", "validating", "saving", "ended"]
+KEPT = ("spent_s", "step", "num_steps", "steps_per_epoch", "last_checkpoint", "metrics")
+"""Keys that outlive the process that wrote them."""
 EVERY_S = 2.0
 """Between two writings."""
 FORMAT = 1
@@ -45,7 +47,9 @@ class Beat:
         self._known: dict[str, Any] = {"phase": "starting", "reason": None}
         self._before_s = 0.0
         if run is not None:
-            self._before_s = float((read_status(run) or {}).get("spent_s") or 0.0)
+            before = read_status(run) or {}
+            self._known |= {key: before[key] for key in KEPT if key in before}
+            self._before_s = float(self._known.pop("spent_s", None) or 0.0)
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None

@@ -1,0 +1,88 @@
+"""`worldmodel launch`: a training that outlives this terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from worldmodel.cli.output import Json, Output
+from worldmodel.errors import WorldModelError, WrongUse
+
+
+def launch(
+    config: Annotated[str, typer.Argument(help="Experiment file, or the name of one that comes along.")],
+    data: Annotated[Path, typer.Option(help="Folder of a dataset.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to it: training.lr=3e-4")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs in total, over the experiment's.")] = None,
+    runs: Annotated[Path, typer.Option(help="Folder of run folders.")] = Path("runs"),
+    name: Annotated[str | None, typer.Option(help="Name of the run (default: experiment and date).")] = None,
+    rules: Annotated[Path | None, typer.Option(help="File of kill rules; kept in the run.")] = None,
+    backend: Annotated[str, typer.Option(help="Where: local or slurm.")] = "local",
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 (default: the best there is).")] = None,
+    share_device: Annotated[bool, typer.Option("--share-device", help="Though another run has the device.")] = False,
+    retries: Annotated[
+        int, typer.Option(min=0, help="Lives after the first, after a crash or a hang, if it got on before.")
+    ] = 3,
+    time_limit: Annotated[str | None, typer.Option(help="Of all lives together: 8h, 1h30m. It saves before.")] = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Do not wait until it is well begun.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Start a training of its own process, wait until it is well begun, and let go.
+
+    Well begun: the data is open, the model was validated, a checkpoint was written and read back, batches are trained.
+    A start that fails is shown here, with its traceback.
+    """
+    from worldmodel.launch.start import launch as start
+    from worldmodel.runs.rulebook import read_rules
+    from worldmodel.training.stop import seconds_of
+
+    output = Output(as_json)
+    if rules is not None:
+        read_rules(rules)
+    arguments = [config, *(overrides or ()), "--data", str(data.resolve())]
+    if rules is not None:
+        arguments += ["--rules", str(rules.resolve())]
+    if epochs is not None:
+        arguments += ["--epochs", str(epochs)]
+    on = [] if device is None else ["--device", device]
+    try:
+        done = start(
+            [*arguments, *on],
+            later=on,
+            stem=Path(config).stem,
+            runs=runs,
+            name=name,
+            backend=backend,
+            device=device,
+            share_device=share_device,
+            retries=retries,
+            time_limit_s=None if time_limit is None else seconds_of(time_limit),
+            wait=not detach,
+            tell=lambda what, text: output.say(f"{what:>10}  {text}"),
+        )
+    except KeyboardInterrupt:
+        output.say("not waited for any longer: the run goes on (worldmodel runs; worldmodel stop NAME)")
+        raise
+    run = done.run
+    if done.exit_code == 2:
+        raise WrongUse(*_three(done.said))
+    if done.exit_code:
+        output.say(done.said.rstrip())
+        raise WorldModelError(f"{run.path} failed at its start: {done.health.failure if done.health else ''}")
+    if done.health is None:
+        output.say("NOT WAITED FOR: whether it begins well is not known; look with worldmodel status")
+    else:
+        output.say(f"well begun: {run.path} goes on without this terminal")
+    output.say(f"next: worldmodel watch {run.path}   worldmodel stop {run.path}")
+    output.result({"run": str(run.path), "seen": done.health.seen if done.health else None})
+
+
+def _three(said: str) -> tuple[str, str, str]:
+    """The worker's own words, as it was wrong use there already: found, expected, way out."""
+    found, _, rest = said.removeprefix("worldmodel: ").partition("; expected ")
+    expected, _, way_out = rest.partition("; ")
+    return found, expected, way_out

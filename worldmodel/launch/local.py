@@ -1,0 +1,129 @@
+"""The machine at hand: a supervisor in a session of its own, which survives who launched it and their terminal.
+
+Owns: starting and stopping that process. Must not: look after the run (`supervisor` does).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from worldmodel.launch.base import Order, Poll, read_care, write_order
+from worldmodel.launch.device import hold_device
+from worldmodel.runs.folder import RunFolder
+from worldmodel.runs.process import identity, is_alive
+from worldmodel.runs.status import read_status
+
+_started: list[subprocess.Popen[bytes]] = []
+"""Our children that are left alone: nobody waits for them, but while we live they are ours to be fetched."""
+
+
+class Local:
+    """The contract of `base.Backend`, on this machine."""
+
+    name = "local"
+
+    def submit(self, run: RunFolder, order: Order) -> Order:
+        """Start the supervisor. Raises WrongUse if the device is taken; the run's folder then holds no order."""
+        lock = None if order.device is None else hold_device(order.device, run.path.resolve())
+        try:
+            write_order(run, order)
+            run.stop.unlink(missing_ok=True)
+            with run.care_log.open("ab") as log:
+                more = () if lock is None else ("--device-lock", str(lock))
+                supervisor = subprocess.Popen(
+                    [sys.executable, "-m", "worldmodel.launch.supervisor", str(run.path.resolve()), *more],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    cwd=order.cwd,
+                    start_new_session=True,
+                    pass_fds=() if lock is None else (lock,),
+                )
+        finally:
+            if lock is not None:
+                os.close(lock)  # ours; the supervisor has its own, of the same lock
+        _started.append(supervisor)
+        order = order.model_copy(update={"job": {"pid": str(supervisor.pid)}})
+        write_order(run, order)
+        return order
+
+    def poll(self, run: RunFolder, order: Order) -> Poll:
+        """By the processes themselves."""
+        care = read_care(run)
+        if not care:
+            pid = int(order.job.get("pid", 0))
+            is_starting = bool(pid) and identity(pid) is not None
+            return Poll("waiting" if is_starting else "over", "the supervisor is starting" if is_starting else "")
+        for who in ("worker", "supervisor"):
+            if _lives(care.get(who)):
+                return Poll("running", f"{who} is process {care[who]['pid']}")
+        # A worker that the supervisor did not live to note.
+        process = (read_status(run) or {}).get("process")
+        return Poll("running", f"process {process['pid']}") if process and _lives(process) else Poll("over")
+
+    def logs(self, run: RunFolder, order: Order) -> list[Path]:
+        """Files of what was said."""
+        return [run.care_log, run.out, run.err]
+
+    def stop(self, run: RunFolder, order: Order, *, wait_s: float) -> str:
+        """SIGTERM to the worker, which saves and leaves; SIGKILL if it has not after `wait_s`."""
+        return stop_processes(run, wait_s=wait_s)
+
+    def describe(self, order: Order) -> str:
+        """Where it runs."""
+        return f"this machine, {order.device or 'a device that is not held'}"
+
+
+def stop_processes(run: RunFolder, *, wait_s: float) -> str:
+    """End the process that trains a run on this machine, launched or not. Returns what happened."""
+    run.stop.touch()
+    care = read_care(run)
+    worker = _living(care.get("worker"), (read_status(run) or {}).get("process"))
+    if worker is None:
+        supervisor = _living(care.get("supervisor"))
+        if supervisor is None:
+            run.stop.unlink(missing_ok=True)
+            return "was not running"
+        os.kill(supervisor["pid"], signal.SIGTERM)
+        worker = supervisor
+    pid = int(worker["pid"])
+    began = time.monotonic()
+    os.kill(pid, signal.SIGTERM)
+    os.kill(pid, signal.SIGCONT)  # a halted process hears nothing until it goes on
+    is_gone = _wait(worker, wait_s)
+    if not is_gone:
+        os.kill(pid, signal.SIGKILL)
+        _wait(worker, 10)
+    # Its supervisor tells the end; who comes after sees it told.
+    supervisor = _living(care.get("supervisor"))
+    if supervisor is not None:
+        _wait(supervisor, 10)
+    run.stop.unlink(missing_ok=True)
+    seconds = time.monotonic() - began
+    if is_gone:
+        return f"stopped after {seconds:.1f} s"
+    return f"did not leave within {wait_s:g} s and was killed; what it had saved before is whole"
+
+
+def _lives(process: Any) -> bool:
+    return bool(process) and is_alive(process) is True
+
+
+def _living(*candidates: Any) -> dict[str, Any] | None:
+    return next((process for process in candidates if _lives(process)), None)
+
+
+def _wait(process: dict[str, Any], seconds: float) -> bool:
+    """Whether a process was gone within so many seconds."""
+    until = time.monotonic() + seconds
+    while is_alive(process):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.05)
+    return True

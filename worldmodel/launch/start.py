@@ -1,0 +1,116 @@
+"""Launching: from an order for training to a run that is well begun and left alone.
+
+Owns: the order of events of a launch, and what is left behind by one that failed. Must not: know a platform (`base`).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from worldmodel.launch import board
+from worldmodel.launch.base import Order, backend_of, train_commands
+from worldmodel.launch.device import device_name
+from worldmodel.launch.health import Health, wait_until_well
+from worldmodel.runs.folder import RunFolder
+
+Tell = Callable[[str, str], None]
+TAIL_BYTES = 8_000
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """A run that was submitted. health: None if nobody waited for it; said: the end of what a failed one said."""
+
+    run: RunFolder
+    order: Order
+    health: Health | None = None
+    said: str = ""
+    exit_code: int = 0
+
+
+def launch(
+    arguments: Sequence[str],
+    *,
+    later: Sequence[str] = (),
+    stem: str,
+    runs: Path,
+    name: str | None = None,
+    backend: str = "local",
+    device: str | None = None,
+    share_device: bool = False,
+    retries: int = 0,
+    time_limit_s: float | None = None,
+    wait: bool = True,
+    health_limit_s: float | None = None,
+    tell: Tell = lambda what, text: None,
+) -> Launched:
+    """Submit a training, and wait until it is well begun.
+
+    arguments: those of `worldmodel train` that begin it; later: those that its resumption needs besides (a dataset that
+    moved, a device). stem: what the run is called after when it has no name. Raises WrongUse, with nothing left behind,
+    for a taken device or name. KeyboardInterrupt while waiting leaves the run alone.
+    """
+    platform = backend_of(backend)
+    run = RunFolder.create(runs, experiment=stem, name=name)
+    order = None
+    try:
+        first, again = train_commands(run, list(arguments), later=list(later))
+        holds = device_name(device, os.environ) if backend == "local" and not share_device else None
+        order = platform.submit(
+            run,
+            Order(
+                backend=backend,
+                first=first,
+                again=again,
+                cwd=str(Path.cwd()),
+                device=holds,
+                retries=retries,
+                time_limit_s=time_limit_s,
+                submitted_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            ),
+        )
+    finally:
+        if order is None:  # nothing runs: nothing is left behind
+            shutil.rmtree(run.path)
+    tell("submitted", f"{run.path} on {platform.describe(order)}")
+    if not wait:
+        return Launched(run, order)
+    health = wait_until_well(run, order, tell=tell, limit_s=health_limit_s)
+    if not health.failure:
+        return Launched(run, order, health)
+    return _failed(run, order, health)
+
+
+def _failed(run: RunFolder, order: Order, health: Health) -> Launched:
+    """What a failed start said, in full; the folder stays if there is anything in it to look at."""
+    platform = backend_of(order.backend)
+    until = time.monotonic() + 10
+    while platform.poll(run, order).state != "over" and time.monotonic() < until:
+        time.sleep(0.1)  # it is on its way out, and its last words are just being written
+    files = [path for path in platform.logs(run, order) if path.exists() and path.stat().st_size]
+    said = tail_text(files[-1], TAIL_BYTES) if files else ""
+    is_wrong_use = health.failure.startswith("exit code 2: ")
+    if is_wrong_use and not run.config.exists():
+        said = said.strip().splitlines()[-1] if said.strip() else health.failure
+        shutil.rmtree(run.path)  # wrong input: there is no run, and its name is free
+    return Launched(run, order, health, said, 2 if is_wrong_use else 1)
+
+
+def tail_text(path: Path, max_bytes: int) -> str:
+    """The last lines of a file."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        start = file.seek(max(0, size - max_bytes))
+        text = file.read().decode(errors="replace")
+    return text.partition("\n")[2] if start else text
+
+
+def is_still_there(run: RunFolder) -> bool:
+    """Whether a run has not ended."""
+    return not board.look(run).is_over

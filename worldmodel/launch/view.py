@@ -1,0 +1,193 @@
+"""Runs as people see them on a terminal: one run's frame, and the table of all.
+
+Owns: words, colours and little curves. Must not: find out anything itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from statistics import median
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from worldmodel.launch.board import Sight
+from worldmodel.runs.rulebook import RuleSpec
+from worldmodel.runs.rules import VALIDATED, Record, Verdict
+
+COLOURS = {
+    "running": "green", "starting": "cyan", "ending": "cyan", "finished": "bold green", "stopped": "yellow",
+    "stopped by rule": "magenta", "crashed": "bold red", "vanished": "bold red", "stale": "bold red",
+    "halted": "bold red", "unseen": "yellow",
+}  # fmt: skip
+CURVES = ("loss/total", "grad_norm", "val_loss/total", "val_change_acc", "val_pos_mae")
+"""Metrics with a curve, of those that a run has."""
+_BARS = "▁▂▃▄▅▆▇█"
+_WIDTH = 44
+
+
+def sparkline(values: Sequence[float], width: int = _WIDTH) -> str:
+    """A curve of one line; each place is the median of its share of the values. What is no number is a gap."""
+    if not values:
+        return ""
+    cells = []
+    for place in range(min(width, len(values))):
+        first = place * len(values) // min(width, len(values))
+        last = (place + 1) * len(values) // min(width, len(values))
+        part = [value for value in values[first:last] if math.isfinite(value)]
+        cells.append(median(part) if part else None)
+    known = [value for value in cells if value is not None]
+    low, high = (min(known), max(known)) if known else (0.0, 0.0)
+    scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
+    return "".join(" " if value is None else _BARS[round((value - low) * scale)] for value in cells)
+
+
+def duration(seconds: float | None) -> str:
+    """For people, in two units at the most: "9 s", "3 min 20 s", "1 h 05 min", "2 d 03 h"; "" if it is not known."""
+    if seconds is None:
+        return ""
+    minutes, rest_s = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours:02} h"
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest_s:02} s" if minutes else f"{rest_s} s"
+
+
+def state_text(sight: Sight) -> Text:
+    """The state in its colour."""
+    return Text(sight.state, style=COLOURS.get(sight.state, ""))
+
+
+def progress_text(sight: Sight) -> str:
+    """Steps done and to do: "1,200 / 9,000  13 %"."""
+    step, num = sight.status.get("step"), sight.status.get("num_steps")
+    if step is None:
+        return ""
+    return f"{step:,} / {num:,}  {step / num:.0%}" if num else f"{step:,}"
+
+
+def runs_table(sights: Iterable[Sight]) -> Table:
+    """All runs, a line each."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("run", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    table.add_column("steps", justify="right", no_wrap=True)
+    table.add_column("left", justify="right", no_wrap=True)
+    table.add_column("change_acc", justify="right", no_wrap=True)
+    table.add_column("pos_mae", justify="right", no_wrap=True)
+    table.add_column("loss", justify="right", no_wrap=True)
+    table.add_column("why", overflow="ellipsis", no_wrap=True, max_width=70)
+    for sight in sights:
+        metrics = sight.status.get("metrics") or {}
+        shown = [metrics.get(f"{VALIDATED}{name}") for name in ("change_acc", "pos_mae", "loss/total")]
+        why = "" if sight.why in (sight.state, "finished") else sight.why
+        table.add_row(
+            sight.run.id,
+            state_text(sight),
+            progress_text(sight),
+            "" if sight.is_over else duration(sight.status.get("eta_s")),
+            *("" if value is None else f"{value:.4g}" for value in shown),
+            why,
+        )
+    return table
+
+
+def frame(sight: Sight, record: Record, judged: Sequence[tuple[RuleSpec, Verdict]], *, now_s: float) -> RenderableType:
+    """One run, on a screen. now_s: the monotonic clock, for ages of what the run's own clock stamped."""
+    title = Text.assemble((sight.run.id, "bold"), "  ", state_text(sight))
+    if sight.why and sight.why != sight.state:
+        title.append(f"  {sight.why}")
+    parts: list[RenderableType] = [_facts(sight, record, now_s)]
+    if (curves := _curves(record)) is not None:
+        parts += [Text(), curves]
+    if judged:
+        parts += [Text(), _rules(judged)]
+    if (last := _events(record)) is not None:
+        parts += [Text(), last]
+    return Panel(
+        Group(*parts), title=title, title_align="left", border_style=COLOURS.get(sight.state, ""), expand=False
+    )
+
+
+def _facts(sight: Sight, record: Record, now_s: float) -> Table:
+    status = sight.status
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column()
+    epoch = record.steps_per_epoch
+    of_epoch = f"   epoch {status['step'] / epoch:.2f}" if epoch and status.get("step") else ""
+    table.add_row("steps", f"{progress_text(sight)}{of_epoch}")
+    if not sight.is_over and status.get("eta_s"):
+        low, high = status.get("eta_low_s"), status.get("eta_high_s")
+        interval = f"   ({duration(low)} - {duration(high)})" if low and high else ""
+        table.add_row("left", f"{duration(status['eta_s'])}{interval}")
+    if record.pace:
+        last = record.pace[-1]
+        pace = f"{last['step_ms']:.4g} ms a step, {last['examples_per_s']:,.0f} frames/s, {last['memory_gb']:.1f} GB"
+        table.add_row("pace", pace)
+        speeds = [row["examples_per_s"] for row in record.pace]
+        if len(speeds) > 2:
+            table.add_row("", Text(sparkline(speeds), style="blue"))
+    if status.get("spent_s"):
+        table.add_row("spent", duration(status["spent_s"]))
+    if saved := status.get("last_checkpoint"):
+        is_ours = sight.progress_s is not None and saved.get("at_s")
+        age = (
+            f", {duration(max(0.0, now_s - saved['at_s']))} ago"
+            if is_ours and not sight.is_over
+            else f", {saved['at'][:19]}Z"
+        )
+        table.add_row("checkpoint", f"{saved['name']}{age}")
+    if sight.progress_s is not None and not sight.is_over:
+        table.add_row("got on", f"{duration(sight.progress_s)} ago")
+    return table
+
+
+def _curves(record: Record) -> Table | None:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(no_wrap=True, style="cyan")
+    table.add_column(no_wrap=True, justify="right")
+    for metric in CURVES:
+        values = [point.value for point in record.series(metric)]
+        if values:
+            known = [value for value in values if math.isfinite(value)]
+            span = f"{values[-1]:.4g}   {min(known):.4g} .. {max(known):.4g}" if known else "not a number"
+            table.add_row(metric, sparkline(values), span)
+    return table if table.row_count else None
+
+
+def _rules(judged: Sequence[tuple[RuleSpec, Verdict]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("kill rule", no_wrap=True)
+    table.add_column("how near", no_wrap=True)
+    table.add_column("what it says")
+    for rule, verdict in judged:
+        colour = {"fires": "bold red", "waiting": "dim"}.get(
+            verdict.state, "yellow" if verdict.nearness > 0.8 else "green"
+        )
+        filled = round(10 * verdict.nearness)
+        bar = Text("█" * filled + "·" * (10 - filled), style=colour)
+        word = {"fires": "fires", "waiting": "waits"}.get(verdict.state, f"{verdict.nearness:.0%}")
+        bar.append(f" {word}")
+        table.add_row(rule.label, bar, Text(verdict.reason, style="dim" if verdict.state == "waiting" else ""))
+    return table
+
+
+def _events(record: Record) -> Table | None:
+    shown = [row for row in record.events if row["event"] not in ("checkpoint",)][-4:]
+    if not shown:
+        return None
+    table = Table.grid(padding=(0, 2))
+    for _ in range(3):
+        table.add_column(style="dim", no_wrap=True)
+    for row in shown:
+        told = row.get("reason") or row.get("message") or row.get("what") or row.get("why") or row.get("signal") or ""
+        table.add_row(str(row.get("at", ""))[11:19], str(row["event"]), Text(str(told)[:80]))
+    return table
