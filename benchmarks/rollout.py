@@ -137,11 +137,12 @@ def main() -> None:
         rows,
     )
     late = flatness(make_model(load_experiment(find_experiment("tiny")).model).to(device).eval())
+    kind = "CPU" if alone else "wall"
     print(
-        f"{'CPU' if alone else 'wall'} seconds; copy bandwidth {bandwidth / 1e9:.1f} GB/s; a frame after 2,000 costs {late:.2f} of one after 100"
+        f"{kind} seconds; copies at {bandwidth / 1e9:.1f} GB/s; a frame after 2,000 costs {late:.2f} of one after 100"
     )
-    finish("rollout", {"device": str(device), "threads": given.threads, "cpu_seconds": alone, "copy_gb_s": bandwidth / 1e9,
-                       "late_over_early": late, "results": found})  # fmt: skip
+    about = {"device": str(device), "threads": given.threads, "cpu_seconds": alone, "copy_gb_s": bandwidth / 1e9}
+    finish("rollout", {**about, "late_over_early": late, "results": found})
 
 
 def measure(
