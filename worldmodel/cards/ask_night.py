@@ -97,6 +97,8 @@ def rules_can_speak(view: View) -> Iterator[Answer]:
             yield "blocker", f"rule {rule.label} waits for epoch {after:g} of {training.epochs}: it never fires"
         if metric.startswith("val_") and not view.facts.validations_per_epoch:
             yield "blocker", f"rule {rule.label} is about held-out games, and there is no validation: it never fires"
+        elif metric.startswith("val_") and rule.rule in ("above", "below") and after == 0:
+            yield "warning", f"rule {rule.label} is judged at the first validation, where no model is good yet"
         elif rule.rule == "not_decreasing" and metric.startswith("val_"):
             looks = after * view.facts.validations_per_epoch
             if looks < 2:

@@ -242,19 +242,22 @@ def timing_of(facts: Facts, card: Card, price: Price | None) -> Timing | None:
 def launch_words(card: Card, resolved: Resolved) -> Sequence[str]:
     """The command that starts a card's run, word by word."""
     if card.backend.name == "modal":
-        words = ["modal", "run", "--detach", MODAL_DOOR, "--encoded-file", card.data.path or "DATASET"]
+        words = ["modal", "run", "--detach", MODAL_DOOR, "--encoded-file", _data_path(card)]
         return [*words, "--epochs", str(resolved.experiment.training.epochs), "--run-name", card.run]
-    data = ["--data", card.data.path or "DATASET"]
-    return ["worldmodel", "train", card.config, *resolved.overrides, *data, "--name", card.run]
+    return ["worldmodel", "train", card.config, *resolved.overrides, "--data", _data_path(card), "--name", card.run]
 
 
 def resume_words(card: Card, resolved: Resolved) -> Sequence[str]:
     """The command that goes on with a card's run from its newest whole checkpoint. Epochs are totals."""
     if card.backend.name == "modal":
         words = ["modal", "run", "--detach", MODAL_DOOR, "--resume", card.run]
-        words += ["--encoded-file", card.data.path or "DATASET"]
+        words += ["--encoded-file", _data_path(card)]
         return [*words, "--epochs", str(resolved.experiment.training.epochs)]
     return ["worldmodel", "train", "--resume", f"runs/{card.run}"]
+
+
+def _data_path(card: Card) -> str:
+    return card.data.on_backend or card.data.path or "DATASET"
 
 
 MODAL_DOOR = "worldmodel/scripts/modal_train.py::train"

@@ -78,6 +78,7 @@ def data(view: View) -> Sheet:
         "Data",
         [
             ("Dataset", view.file.card.data.path),
+            ("On the backend", view.file.card.data.on_backend),
             ("Content", found.content_hash[:16]),
             ("File size", f"{size(found.num_bytes)} ({per_frame(found.num_bytes, found.num_frames)})"),
             ("In the reference's encoding", f"{size(found.num_frames * REFERENCE_BYTES)} ({REFERENCE_BYTES} B/frame)"),

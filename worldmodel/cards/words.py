@@ -32,7 +32,13 @@ def per_frame(num_bytes: int, num_frames: int) -> str:
 
 def rule_words(rule: RuleSpec) -> str:
     """A rule in the row of its metric."""
-    return rule.label.replace(f" {rule.arguments['metric']}", "", 1)
+    values = rule.arguments
+    if rule.rule in ("below", "above"):
+        sign = "<" if rule.rule == "below" else ">"
+        return f"{sign} {metric_words(values['metric'], values['threshold'])} from epoch {values['after_epochs']:g} on"
+    if rule.rule == "not_decreasing":
+        return f"not decreasing after {values['after_epochs']:.3g} epochs"
+    return rule.label.replace(f" {values['metric']}", "", 1)
 
 
 def word(value: object) -> str:

@@ -234,3 +234,39 @@ def _signed(view: View) -> dict[str, Any]:
 
 def _plain(findings: list[Finding]) -> list[dict[str, str]]:
     return [{"question": f.question, "severity": f.severity, "message": f.message} for f in findings]
+
+
+@card.command(name="import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="A run card that was written by hand.")],
+    data: Annotated[Path, typer.Option(help="Its dataset; a manifest and table of games are enough.")],
+    config: Annotated[str | None, typer.Option("--from", help="Instead of the experiment that it names.")] = None,
+    name: Annotated[str | None, typer.Option(help="Of the run, instead of the card's.")] = None,
+    prior: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Known of all its prior runs: scheduled_sampling=null"),
+    ] = None,
+    cards: Cards = CARDS,
+    runs: Runs = RUNS,
+    as_json: Json = False,
+) -> int:
+    """Take over a card that people wrote: compute every number in it and compare; exit 1 if one disagrees."""
+    from worldmodel.cards.importing import import_card
+    from worldmodel.cards.view import Places
+    from worldmodel.runs.strict import flat, values_of
+
+    known = flat(values_of(prior)) if prior else {}
+    done = import_card(file, data, Places(cards, runs), config=config, name=name, prior_config=known)
+    output = Output(as_json)
+    rows = [(row.quantity, row.says, row.computed, row.agrees) for row in done.rows]
+    output.table(("quantity", "the card says", "computed", "agrees"), rows)
+    output.say(f"{len(rows)} quantities computed, {len(done.disagreements)} disagree")
+    if done.added:
+        output.say(f"ledger: {', '.join(done.added)}")
+    output.say(f"wrote {done.view.file.path}; next: worldmodel card lint {done.view.file.card.run}")
+    keys = ("quantity", "says", "computed", "agrees")
+    output.result(
+        {"card": str(done.view.file.path), "rows": [dict(zip(keys, row, strict=True)) for row in rows]}
+        | {"disagreements": len(done.disagreements), "ledger": done.added}
+    )
+    return 1 if done.disagreements else 0

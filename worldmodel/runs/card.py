@@ -32,10 +32,14 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
 class CardData(Strict):
-    """Which dataset. content_hash: its identity; path: where it lay when the card was written, a hint."""
+    """Which dataset. content_hash: its identity.
+
+    path: where it lay when the card was written; on_backend: where the backend finds it, if elsewhere. Both are hints.
+    """
 
     content_hash: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     path: str | None = None
+    on_backend: str | None = None
 
 
 class Target(Strict):
@@ -214,7 +218,7 @@ def find_card(name: str | Path, cards: Path = CARDS) -> Path:
 
 def resolved_hash(card: Card, experiment: Mapping[str, Any]) -> str:
     """What reviewers sign: 16 hex digits. experiment: resolved, every default written out, as JSON values."""
-    front = card.model_dump(mode="json", exclude={"reviews": True, "data": {"path"}})
+    front = card.model_dump(mode="json", exclude={"reviews": True, "data": {"path", "on_backend"}})
     text = json.dumps({"card": front, "experiment": dict(experiment)}, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
