@@ -27,6 +27,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from worldmodel.dynamics.step import advance
 from worldmodel.export.extra import need
+from worldmodel.export.tidy import tidy
 from worldmodel.models.base import ModelState, WorldModel
 from worldmodel.nn.codec import CATEGORIES, NUMBERS, VOCABS
 from worldmodel.nn.frames import Context, Pads, State
@@ -151,6 +152,7 @@ def make_graph(model: WorldModel, *, sampling: bool = False, about: Mapping[str,
     assert program is not None
     proto = program.model_proto
     _strip(proto)
+    tidy(proto)
     onnx.helper.set_model_props(proto, dict(about or {}))
     onnx.checker.check_model(proto)
     return proto
