@@ -86,6 +86,18 @@ def test_in_place_is_the_same(dreamer: WorldModel, temperature: float | None) ->
     assert equal(moment, copy)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("in_place", [False, True])
+def test_compiled_is_nearly_the_same(dreamer: WorldModel, in_place: bool) -> None:
+    """A few frames: the last digits differ, so that codes may part later."""
+    pads = pads_at_random(3, 6)
+    plain = play(make_matches(dreamer, 3, max_frames=3), pads)
+    compiled = play(make_matches(dreamer, 3, max_frames=3, in_place=in_place, compile=True), pads)
+    for mine, theirs in zip(plain, compiled, strict=True):
+        assert mine.began.tolist() == theirs.began.tolist()
+        assert torch.allclose(mine.state.numbers, theirs.state.numbers, rtol=1e-4, atol=1e-3)
+
+
 def test_terminated_rewarded_and_begun_anew(fading: WorldModel) -> None:
     """p1 loses a stock in every fifth frame: two stocks are ten frames."""
     matches = make_matches(fading, 2, stocks=2, reward="damage_and_stocks")
