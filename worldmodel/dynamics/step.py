@@ -15,7 +15,6 @@ from torch import Tensor
 from worldmodel.nn.codec import CATEGORIES, PREDICTED, Prediction, Rules
 from worldmodel.nn.frames import Context, State, over_rows
 from worldmodel.schema import LAYOUT
-from worldmodel.schema.events import is_one_of
 from worldmodel.schema.laws import LAWS
 
 
@@ -63,23 +62,31 @@ def lawful(before: Tensor, numbers: Tensor, codes: Tensor) -> Tensor:
     A change past its limit is cut to it; what may fall only in a reset, falls to 0 there and nowhere else.
     """
     columns = list(numbers.unbind(-1))
-    for law in LAWS:
-        place = LAYOUT.number(law.role)
+    for place, max_rise, max_fall, reset_codes in _LAWS:
         was, now = before[..., place], columns[place]
-        if law.max_rise is not None:
-            now = torch.minimum(now, was + law.max_rise)
-        if law.max_fall is not None:
-            held = torch.maximum(now, was - law.max_fall)
-            if law.resets_in:
-                is_reset = is_one_of(codes[..., _ACTION_STATE] - _ACTION_OFFSET, law.resets_in)
-                held = torch.where(is_reset & (now < held), torch.zeros_like(held), held)
+        if max_rise is not None:
+            now = torch.minimum(now, was + max_rise)
+        if max_fall is not None:
+            held = torch.maximum(now, was - max_fall)
+            for code in reset_codes:
+                is_reset = codes[..., _ACTION_STATE] == code
+                held = torch.where(is_reset & (now < was - max_fall), torch.zeros_like(held), held)
             now = held
         columns[place] = now
     return torch.stack(columns, -1)
 
 
 _ACTION_STATE = LAYOUT.category("action_state")
-_ACTION_OFFSET = CATEGORIES[_ACTION_STATE].offset
+_LAWS = [
+    (
+        LAYOUT.number(law.role),
+        law.max_rise,
+        law.max_fall,
+        [state + CATEGORIES[_ACTION_STATE].offset for state in sorted(law.resets_in)],
+    )
+    for law in LAWS
+]
+"""Plain numbers, worked out once: a compiler would else trace how they are found."""
 
 
 def truth(previous: State, following: State, rules: Rules) -> Prediction:
