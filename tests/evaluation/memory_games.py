@@ -19,6 +19,7 @@ from worldmodel.nn.codec import Prediction
 from worldmodel.nn.frames import Context, DeviceBlock, Pads, State
 from worldmodel.schema import LAYOUT, Category, Number
 from worldmodel.schema.events import EVENTS
+from worldmodel.schema.laws import LAWS
 
 STAGES = ("Battlefield", "Final Destination")
 CHARACTERS = ("Fox", "Marth", "Falco")
@@ -43,6 +44,7 @@ class MemoryDataset:
             for t in range(1, total):
                 walk[t] = np.where(hold[t], walk[t - 1], walk[t])
             numbers[..., k] = walk.round() if row.codec.integer else walk
+        lots = generator.random((total, 2))
         categories = np.zeros((total, 2, len(LAYOUT.categories)), np.int16)
         for k, row in enumerate(LAYOUT.categories):
             assert isinstance(row.codec, Category)
@@ -50,6 +52,7 @@ class MemoryDataset:
             if not row.codec.predicted:
                 codes[:] = codes[0]
             categories[..., k] = codes
+        self._obey_laws(numbers, categories, lots)
         pads = generator.random((total, 2, len(LAYOUT.pad_numbers))).astype(np.float32)
         pads[:, :, 0] = np.arange(total)[:, None]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
@@ -77,6 +80,23 @@ class MemoryDataset:
         )
         self.splits = {"val": np.arange(len(lengths)), "train": np.arange(len(lengths))}
 
+    @staticmethod
+    def _obey_laws(numbers: np.ndarray, categories: np.ndarray, lots: np.ndarray) -> None:
+        """What the game never does, no dream may do, so these games must not do it either: else no oracle is right."""
+        states = categories[..., LAYOUT.category("action_state")] - _action_offset()
+        for law in LAWS:
+            values, integer = numbers[..., LAYOUT.number(law.role)], LAYOUT.the(law.role).codec.integer
+            values[0] = 50
+            for t in range(1, len(values)):
+                step = np.where(
+                    lots[t] < 0.5, 0, np.where(lots[t] < 0.6, 1 if integer else 2.5, np.where(lots[t] < 0.7, -1, 0))
+                )
+                low = -np.inf if law.max_fall is None else -law.max_fall
+                high = np.inf if law.max_rise is None else law.max_rise
+                values[t] = values[t - 1] + np.clip(step, low, high)
+                resets = np.isin(states[t], list(law.resets_in)) & (lots[t] < 0.5)
+                values[t] = np.where(resets, 0, np.maximum(values[t], 0))
+
     def rows(self, split: str = "all") -> np.ndarray:
         return self.splits[split]
 
@@ -99,6 +119,12 @@ class MemoryDataset:
             for g, n in enumerate(self.num_frames_per_game)
         ]
         return State(*(torch.cat([getattr(p, name) for p in parts]) for name in ("numbers", "categories", "flags")))
+
+
+def _action_offset() -> int:
+    codec = LAYOUT.the("action_state").codec
+    assert isinstance(codec, Category)
+    return codec.offset
 
 
 class MemoryGame:

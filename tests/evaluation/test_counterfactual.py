@@ -10,10 +10,17 @@ from memory_games import naive
 from worldmodel.evaluation import counterfactual
 from worldmodel.evaluation.counterfactual import MEASURES, _tensors, _terms
 from worldmodel.nn.frames import State
+from worldmodel.replays.synth import forks as room
 from worldmodel.replays.synth.forks import forks
 from worldmodel.schema import LAYOUT
 
 NAMES = [measure.name for measure in MEASURES]
+
+
+@pytest.fixture(autouse=True)
+def early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Moments soon after the beginning: the later they are, the longer every game is played."""
+    monkeypatch.setattr(room, "SPREAD_FRAMES", 60)
 
 
 def test_baselines_ignore_the_pads() -> None:

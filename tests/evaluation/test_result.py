@@ -110,8 +110,7 @@ def test_the_oracle_beats_every_baseline(in_memory: SimpleNamespace) -> None:
     for row in found["closed_loop"]["contradictions"]:
         assert row["models"]["model"] == row["models"]["truth"]
     assert found["closed_loop"]["long"]["survival"]["near"]["mean_frames"]["models"]["model"]["value"] == 30
-    assert impossible["not_finite"] == impossible["out_of_bounds"] == impossible["runaway"] == 0.0
-    assert impossible["stocks_rose"] > 0  # as they do in these random games
+    assert set(impossible.values()) == {0.0}
     json.dumps(found, allow_nan=False)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from worldmodel.replays.synth import forks as room
 from worldmodel.replays.synth.forks import forks
 from worldmodel.replays.synth.game import Rules
 from worldmodel.replays.synth.generate import state_at, what_if
@@ -12,6 +13,12 @@ from worldmodel.replays.synth.state import RECORDED, Pads
 from worldmodel.schema import PLAYERS
 
 SEED, RULES = 5, Rules(stocks=4)
+
+
+@pytest.fixture(autouse=True)
+def early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Moments soon after the beginning: the later they are, the longer every game is played."""
+    monkeypatch.setattr(room, "SPREAD_FRAMES", 60)
 
 
 def test_both_futures_are_what_the_simulator_says() -> None:
