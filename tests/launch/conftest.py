@@ -18,7 +18,7 @@ from worldmodel.launch.base import Order, read_care, read_order
 from worldmodel.launch.local import Local
 from worldmodel.runs import atomic
 from worldmodel.runs.folder import RunFolder
-from worldmodel.runs.process import is_alive
+from worldmodel.runs.process import identity, is_alive
 from worldmodel.runs.status import read_status
 from worldmodel.tracking import jsonl
 
@@ -137,8 +137,10 @@ class Launches:
 
     def end(self) -> None:
         for run in self.all:
-            if read_order(run) is None:
+            if (order := read_order(run)) is None:
                 continue
+            if identity(int(order.job.get("pid", 0))) is not None:  # then it has come so far as to say who it is
+                wait_for(lambda run=run: read_care(run).get("worker") or not is_cared_for(run))
             for who in ("supervisor", "worker"):
                 process = read_care(run).get(who)
                 if process and is_alive(process):

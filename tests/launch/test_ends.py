@@ -11,7 +11,7 @@ from conftest import Launches, events, is_cared_for, reasons, step_of, wait_for,
 
 from worldmodel.errors import WrongUse
 from worldmodel.launch import board
-from worldmodel.launch.base import read_care
+from worldmodel.launch.base import read_care, read_order
 from worldmodel.launch.local import Local, stop_processes
 from worldmodel.runs.process import identity
 from worldmodel.runs.status import read_status
@@ -29,6 +29,9 @@ def test_it_finishes(launches: Launches) -> None:
     assert (sight.state, reasons(run)) == ("finished", ["finished"])
     row = next(row for row in jsonl.read(run.events).rows if row["event"] == "exited")
     assert (row["code"], row["signal"]) == (0, None)
+    order = read_order(run)
+    assert order is not None
+    assert Local().poll(run, order).state == "over"
 
 
 def test_kill_9_of_the_worker_and_a_second_life(launches: Launches) -> None:
@@ -68,6 +71,7 @@ def test_kill_9_of_the_supervisor_leaves_the_training_alone(launches: Launches) 
     assert len(reasons(run)) == 1  # closed once
 
 
+@pytest.mark.slow
 def test_the_supervisor_is_asked_to_end(launches: Launches) -> None:
     """As when the machine shuts down: the worker saves, and is not begun again."""
     run = launches(retries=3)
@@ -107,6 +111,7 @@ def test_a_crash_says_its_last_line(launches: Launches) -> None:
     assert read_care(run)["ended"] == sight.why
 
 
+@pytest.mark.slow
 def test_a_crash_after_some_progress_is_begun_again(launches: Launches) -> None:
     run = launches("crash-once", retries=2)
     wait_for(lambda: step_of(run) >= 20)
@@ -126,12 +131,13 @@ def test_one_run_on_a_device(launches: Launches) -> None:
     with pytest.raises(WrongUse, match="is taken by"):
         launches(name="fourth", device="cuda:0")
     stop_processes(run, wait_s=20)
-    wait_for(lambda: step_of(launches(name="fifth", device="cuda:0")) >= 1)
+    fifth = launches(name="fifth", device="cuda:0")
+    wait_for(lambda: step_of(fifth) >= 1)
 
 
 def test_a_hung_step_is_ended_from_outside(launches: Launches) -> None:
     """The heart beats, nothing gets on: the rule `stale` ends it, it saves if it can, and is begun again."""
-    run = launches("hang", rules="kill: [{rule: stale, minutes: 0.01}]\n", retries=1)
+    run = launches("hang", rules="kill: [{rule: stale, minutes: 0.01}]\n", retries=1, look_s=0.2)
     wait_for(lambda: "restarted" in events(run))
     assert reasons(run)[:2] == ["SIGTERM", "rule: stale"]
     row = next(row for row in jsonl.read(run.events).rows if row["event"] == "rule")
@@ -151,12 +157,13 @@ def test_a_halted_worker_is_seen(launches: Launches) -> None:
     assert board.look(run).why == "SIGTERM"
 
 
-def test_two_names_of_one_run(launches: Launches, tmp_path: Path) -> None:
-    run = launches("short")
-    over(run)
+def test_a_run_is_found_by_name_or_path(launches: Launches, tmp_path: Path) -> None:
+    run = board.RunFolder.create(launches.runs, experiment="test", name="run")
+    run.provenance.write_text("{}")
     assert board.find_run("run", launches.runs).path == run.path
     assert board.find_run(str(run.path), tmp_path).path == run.path
     assert board.find_run(None, launches.runs).id == "run"
     with pytest.raises(WrongUse, match="no run 'rum'"):
         board.find_run("rum", launches.runs)
-    assert Local().poll(run, board.read_order(run)).state == "over"  # type: ignore[arg-type]
+    with pytest.raises(WrongUse, match="no run in"):
+        board.find_run(None, tmp_path / "nowhere")

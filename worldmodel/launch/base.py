@@ -27,7 +27,8 @@ class Order(Strict):
 
     first, again: the commands that begin the run and that go on with it. device: the name that others who want it meet;
     null: not held. retries: lives after the first, each only if the one before got on (see `watcher`).
-    time_limit_s: of all lives together. jobs: what the backend needs to find the job again.
+    time_limit_s: of all lives together. look_s: between two looks of the watcher. job: what finds the job
+    again.
     """
 
     format: int = FORMAT
@@ -38,6 +39,7 @@ class Order(Strict):
     device: str | None = None
     retries: NonNegativeInt = 0
     time_limit_s: PositiveFloat | None = None
+    look_s: PositiveFloat = 5.0
     submitted_at: str = ""
     job: dict[str, str] = Field(default_factory=dict)
 

@@ -38,8 +38,6 @@ from worldmodel.tracking import jsonl
 from worldmodel.tracking.jsonl import JsonlWriter
 
 POLL_S = 0.2
-LOOK_S = 5.0
-"""Between two looks at rules and heartbeat."""
 FORCE_S = 120.0
 """From asking a worker to save and leave until it is killed."""
 _VMSTAT = Path("/proc/vmstat")
@@ -58,9 +56,9 @@ class Exit:
 class Supervisor:
     """One launched run, for as long as it shall live."""
 
-    def __init__(self, run: RunFolder, order: Order, *, device_lock: int | None = None, look_s: float = LOOK_S) -> None:
+    def __init__(self, run: RunFolder, order: Order, *, device_lock: int | None = None) -> None:
         self.run, self.order = run, order
-        self._lock, self._look_s = device_lock, look_s
+        self._lock = device_lock
         self._began = time.monotonic()
         self._asked = ""
         self._worker: subprocess.Popen[bytes] | None = None
@@ -134,7 +132,7 @@ class Supervisor:
             now = time.monotonic()
             if fired is not None and now - asked_at > FORCE_S:
                 worker.kill()
-            if now - looked < self._look_s:
+            if now - looked < self.order.look_s:
                 continue
             looked = now
             if self._lock is not None:
