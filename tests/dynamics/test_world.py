@@ -200,6 +200,7 @@ def test_worlds_in_place_are_the_same_worlds(temperature: float | None) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the compiler's own
 @pytest.mark.parametrize("temperature", [None, 1.0])
 def test_a_compiled_world_is_the_same_world(temperature: float | None) -> None:
     """float64, any number of worlds, and worlds in place too."""
@@ -219,6 +220,7 @@ def test_a_compiled_world_is_the_same_world(temperature: float | None) -> None:
                 torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_captured_step_is_the_same_step() -> None:
     model = build().to("cuda")

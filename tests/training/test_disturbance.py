@@ -11,7 +11,7 @@ from frames_at_random import random_frames
 from tiny_experiment import make_experiment
 
 from worldmodel.dynamics.objective import group_counts
-from worldmodel.dynamics.step import advance
+from worldmodel.dynamics.step import advance, lawful
 from worldmodel.errors import WrongUse
 from worldmodel.models.base import WorldModel, make_model
 from worldmodel.nn.frames import Context, Pads, State, aligned
@@ -230,7 +230,10 @@ def test_sizes_by_name() -> None:
 @pytest.mark.parametrize("kind", ["residual", "card"])
 @pytest.mark.parametrize("missing", [False, True])
 def test_a_corrective_target_leads_back_to_the_truth(kind: str, missing: bool) -> None:
-    """Fed the true prediction from a disturbed frame, `advance` lands on the true next one."""
+    """Fed the true prediction from a disturbed frame, `advance` lands on the true next one, as far as laws allow.
+
+    A percent that was shown too high cannot fall back: nobody heals, so a dream does not either.
+    """
     model = make_model({"arch": "mlp", "heads": kind, "d_token": 8, "hidden_dim": 8, "trunk_dim": 8}).double()
     states, pads, within = random_frames(6, T + 1, dtype=torch.float64, missing=missing)
     previous, _, target = aligned(states, pads)
@@ -238,7 +241,9 @@ def test_a_corrective_target_leads_back_to_the_truth(kind: str, missing: bool) -
     assert not torch.equal(presented.origin.numbers, previous.numbers)
     prediction = model.rules.encode_state(presented.origin, target)
     landed = advance(presented.origin, prediction, within, model.rules)
-    torch.testing.assert_close(landed.numbers, target.numbers, rtol=0, atol=1e-9)
+    lawful_target = lawful(presented.origin.numbers, target.numbers, target.categories)
+    torch.testing.assert_close(landed.numbers, lawful_target, rtol=0, atol=1e-9)
+    assert (lawful_target == target.numbers).all((0, 1, 2)).sum() >= len(LAYOUT.numbers) - 1
     assert torch.equal(landed.categories, target.categories)
     assert torch.equal(landed.flags, target.flags)
 
