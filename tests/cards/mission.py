@@ -1,10 +1,12 @@
-"""A dataset with the mission's counts: a manifest and a table of games. It has no frames."""
+"""What tests of cards share: a dataset with the mission's counts (a manifest and a table of games, no frames)."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +15,10 @@ from numpy.typing import NDArray
 
 from worldmodel.dataset.games import GAMES_SCHEMA
 from worldmodel.dataset.manifest import FileInfo, Manifest, Settings, file_info, write_manifest
+
+WriteRun = Callable[..., Path]
+NewCard = Callable[..., Any]
+"""Fixtures of conftest: `write_run` and `card` (which gives a View)."""
 
 NUM_GAMES, NUM_FRAMES = 22_000, 206_754_081
 NUM_TRAIN_GAMES, NUM_TRAIN_EXAMPLES, NUM_VAL_EXAMPLES = 19_800, 185_648_963, 20_885_118

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 
-from rich.columns import Columns
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.panel import Panel
@@ -19,18 +18,22 @@ from worldmodel.cards.sheet import Sheet
 from worldmodel.cards.tables import TABLES
 from worldmodel.cards.view import View
 
-SIDE_BY_SIDE = (("data", "model"), ("infrastructure", "timing"))
-"""Tables that stand beside each other where there is room."""
+STACKS = (("data", "model", "timing"), ("training", "infrastructure", "logging"))
+"""Tables that stand in two columns where there is room."""
 
 WIDE = 150
 """Columns of a terminal from which on there is."""
 
+GAP = 3
+"""Columns between two stacks."""
+
+TITLE = "bold cyan"
 STATES = {"approved": "bold green", "not needed": "green", "missing": "bold yellow", "blocked": "bold red"}
 SEVERITIES: dict[Severity, str] = {
     "blocker": "bold red",
     "warning": "yellow",
-    "not measured": "magenta",
-    "note": "cyan",
+    "not measured": "cyan",
+    "note": "dim",
     "ok": "green",
 }
 
@@ -39,22 +42,39 @@ def show(view: View, findings: list[Finding], console: Console) -> None:
     """The card, its reviews, and what a reviewer would ask."""
     card, signed = view.file.card, view.sign_off
     head = Text.assemble((card.run, "bold"), "  ", (card.goal, "italic"))
-    state = Text.assemble(("review: ", "dim"), (signed.state, STATES[signed.state]), ("  " + signed.in_words(), ""))
+    state = Text.assemble(("review  ", "dim"), (signed.state, STATES[signed.state]), ("  " + signed.in_words(), ""))
     ident = Text(f"{view.file.path}  hash {view.hash}", style="dim")
-    console.print(Panel(Group(head, state, ident), border_style=STATES[signed.state].split()[-1], padding=(0, 1)))
-    beside = dict(SIDE_BY_SIDE) if console.width >= WIDE else {}
-    done: set[str] = set()
-    for name, table in TABLES.items():
-        if name in done:
-            continue
-        sheet = _sheet(table(view), console.width if name not in beside else console.width // 2 - 2)
-        if name in beside:
-            done.add(beside[name])
-            other = _sheet(TABLES[beside[name]](view), console.width // 2 - 2)
-            console.print(Columns([sheet, other], padding=(0, 3)))
-        else:
-            console.print(sheet)
+    parts = (head, state, _counts(findings), ident)
+    console.print(Panel(Group(*parts), border_style=STATES[signed.state].split()[-1], padding=(0, 1)))
+    for row in _rows(console.width):
+        width = console.width // len(row) - GAP
+        grid = Table.grid(padding=(0, GAP))
+        for _ in row:
+            grid.add_column(width=width)
+        grid.add_row(*(Group(*(_sheet(TABLES[name](view), width) for name in stack)) for stack in row))
+        console.print(grid)
     console.print(findings_table(findings, console.width))
+
+
+def _rows(width: int) -> list[tuple[tuple[str, ...], ...]]:
+    """Stacks of tables, those of a row beside each other."""
+    names = list(TABLES)
+    if width < WIDE:
+        return [(tuple(names),)]
+    stacked = {name for stack in STACKS for name in stack}
+    first = min(names.index(name) for name in stacked)
+    before = tuple(name for name in names[:first] if name not in stacked)
+    after = tuple(name for name in names[first:] if name not in stacked)
+    return [row for row in ((before,), STACKS, (after,)) if any(row)]
+
+
+def _counts(findings: list[Finding]) -> Text:
+    text = Text.assemble(("lint    ", "dim"))
+    for severity, style in SEVERITIES.items():
+        num = sum(finding.severity == severity for finding in findings)
+        if num and severity != "note":
+            text.append(f"{num} {severity}{'s' if num > 1 and severity in ('blocker', 'warning') else ''}  ", style)
+    return text
 
 
 def findings_table(findings: list[Finding], width: int) -> RenderableType:
@@ -66,11 +86,11 @@ def findings_table(findings: list[Finding], width: int) -> RenderableType:
         style = SEVERITIES[finding.severity]
         question = finding.question.replace("_", " ")
         table.add_row(Text(finding.severity, style), Text(question, "dim"), Text(finding.message))
-    return Group(Text("What a reviewer would ask", "bold"), table, Text())
+    return Group(Text("What a reviewer would ask", TITLE), table, Text())
 
 
 def _sheet(sheet: Sheet, width: int) -> RenderableType:
-    parts: list[RenderableType] = [Text(sheet.title, "bold")]
+    parts: list[RenderableType] = [Text(sheet.title, TITLE)]
     if sheet.rows:
         table = _table(width)
         is_facts = len(sheet.header) == 2
