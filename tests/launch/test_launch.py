@@ -193,5 +193,5 @@ def test_a_real_training_is_launched_judged_and_resumed(
     assert (sight.state, sight.why) == ("stopped by rule", "rule: above")
     status = sight.status
     assert status["last_checkpoint"]["step"] == status["step"] == run.newest_checkpoint()[0].step
-    assert "not begun again: it was stopped by rule" in run.care_log.read_text()
+    wait_for(lambda: "not begun again: it was stopped by rule" in run.care_log.read_text())
     wait_for(lambda: events(run)[-1] == "exited")

@@ -6,8 +6,8 @@ the run itself (`supervisor` does, in the job).
 The run folder must lie where both the submitting machine and the cluster's see it. Before its time limit, or when it is
 pre-empted, a job gets a signal: the worker saves and leaves, the job is queued again, and goes on from there.
 
-WORLDMODEL_SLURM: words for sbatch, as "partition=gpu,gpus_per_node=1,timeout_min=1440". With "cluster=local" or
-"cluster=debug" submitit needs no cluster.
+WORLDMODEL_SLURM: words for sbatch, as "slurm_partition=gpu,gpus_per_node=1,timeout_min=1440". With "cluster=local"
+submitit needs no cluster: that is how this file is tested.
 """
 
 from __future__ import annotations
@@ -21,12 +21,15 @@ from typing import Any
 
 from worldmodel.errors import WrongUse
 from worldmodel.launch.base import Order, Poll, read_care, write_order
-from worldmodel.launch.local import stop_processes
+from worldmodel.launch.local import Local, stop_processes
 from worldmodel.launch.supervisor import supervise
 from worldmodel.runs.folder import RunFolder
 from worldmodel.runs.process import is_alive
 
 SETTINGS = "WORLDMODEL_SLURM"
+_CLUSTER = "slurm"
+_submitted: dict[str, Any] = {}
+"""Jobs of this process: submitit's executor without a cluster knows its own children only."""
 _WAITING = ("PENDING", "REQUEUED", "CONFIGURING")
 _RUNNING = ("RUNNING", "COMPLETING", "SUSPENDED")
 
@@ -68,14 +71,16 @@ class Slurm:
         write_order(run, order)
         run.stop.unlink(missing_ok=True)
         job = executor.submit(Job(str(run.path.resolve())))
-        order = order.model_copy(
-            update={"job": {"id": str(job.job_id), "folder": str(folder), "cluster": cluster or "slurm"}}
-        )
+        where = {"id": str(job.job_id), "folder": str(folder), "cluster": cluster or _CLUSTER}
+        _submitted[where["id"]] = job
+        order = order.model_copy(update={"job": where})
         write_order(run, order)
         return order
 
     def poll(self, run: RunFolder, order: Order) -> Poll:
-        """By what Slurm says of the job."""
+        """By what Slurm says of the job; without a cluster, by its processes."""
+        if order.job["cluster"] != _CLUSTER and order.job["id"] not in _submitted:
+            return Local().poll(run, order)
         state = str(self._job(order).state).upper()
         if state in _WAITING:
             return Poll("waiting", state)
@@ -92,7 +97,7 @@ class Slurm:
         """Cancel the job, after the worker had time to save; Slurm's own SIGTERM reaches it through the supervisor."""
         run.stop.touch()
         job_id = order.job["id"]
-        if order.job["cluster"] != "slurm":
+        if order.job["cluster"] != _CLUSTER:
             return stop_processes(run, wait_s=wait_s)
         asked = subprocess.run(
             ["scancel", "--signal=TERM", "--full", job_id], capture_output=True, text=True, check=False
@@ -112,9 +117,11 @@ class Slurm:
         return f"slurm job {order.job.get('id', '(not submitted)')}"
 
     def _job(self, order: Order) -> Any:
+        if (job := _submitted.get(order.job["id"])) is not None:
+            return job
         submitit = _submitit()
-        kinds = {"local": submitit.LocalJob, "debug": submitit.DebugJob, "slurm": submitit.SlurmJob}
-        return kinds[order.job["cluster"]](folder=order.job["folder"], job_id=order.job["id"])
+        kind = submitit.SlurmJob if order.job["cluster"] == _CLUSTER else submitit.LocalJob
+        return kind(folder=order.job["folder"], job_id=order.job["id"])
 
 
 def _settings(text: str) -> tuple[str | None, dict[str, Any]]:
