@@ -2,7 +2,7 @@
 
 Case: one whole frame (model, transition, state handed on) of `tiny` and of the card's model, random weights: the eager
 step of `dynamics`, the float32 graph, the int8 graph. The floor is the time to read the weights once and to read and
-write the recurrent state, at the bandwidth of a copy measured in the same run.
+write the recurrent state, at the bandwidth of a copy measured in the same run. Times are CPU time of the one thread.
 
 Not called onnx.py: a script's own folder comes first on the path, and `import onnx` would find the script.
 """
@@ -67,17 +67,17 @@ def main() -> None:
                 repeats = {case: times_for(once) for case, once in of.items()}
                 many = {case: repeated(once, repeats[case]) for case, once in of.items()}
                 timings = interleave(many | {"copy": lambda: target.copy_(source)}, rounds=options.rounds)
-                bandwidth = 2 * COPY_BYTES / timings["copy"].median_wall_s
+                bandwidth = 2 * COPY_BYTES / timings["copy"].median_cpu_s
                 state = sum(
                     graphs["float32"].zeros(batch)[given].nbytes
                     for given in graphs["float32"].inputs
                     if given.startswith("carried_")
                 )
-                per_frame = {case: [s / repeats[case] for s in timings[case].wall_s] for case in of}
+                per_frame = {case: [s / repeats[case] for s in timings[case].cpu_s] for case in of}
                 for case in of:
                     weights = sizes["int8" if case == "int8" else "float32"]
                     floor = 1e3 * (weights + 2 * state) / bandwidth
-                    ms = 1e3 * timings[case].median_wall_s / repeats[case]
+                    ms = 1e3 * timings[case].median_cpu_s / repeats[case]
                     row = {
                         "ms": ms,
                         "us_per_world": 1e3 * ms / batch,

@@ -70,7 +70,10 @@ class _Graph:
 
 
 def measure(model: WorldModel, graphs: Mapping[str, Stepper], *, rounds: int = 5) -> dict[str, dict[str, float]]:
-    """Milliseconds per frame of each case, by batch: medians of rounds in turn. One thread each, as it comes back."""
+    """Milliseconds of one thread per frame of each case, by batch: medians of rounds in turn.
+
+    CPU time, which is what a frame takes on a core of its own, whatever else the machine is doing.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -83,13 +86,13 @@ def _milliseconds(of: Mapping[str, Case], rounds: int) -> dict[str, float]:
     repeats, taken = {}, {name: list[float]() for name in of}
     for name, case in of.items():
         case()
-        begun = time.perf_counter()
+        begun = time.thread_time()
         case()
-        repeats[name] = max(1, int(_ROUND_S / max(time.perf_counter() - begun, 1e-6)))
+        repeats[name] = max(1, int(_ROUND_S / max(time.thread_time() - begun, 1e-6)))
     for _ in range(rounds):
         for name, case in of.items():
-            begun = time.perf_counter()
+            begun = time.thread_time()
             for _ in range(repeats[name]):
                 case()
-            taken[name].append((time.perf_counter() - begun) / repeats[name])
+            taken[name].append((time.thread_time() - begun) / repeats[name])
     return {name: 1e3 * statistics.median(times) for name, times in taken.items()}
