@@ -161,7 +161,11 @@ def million(run: str, data: str | None, num_frames: int, temperature: float | No
             "frames": told, "seconds": round(seconds, 1), "deaths": deaths, "won": ends, "player_frames": broken
         }  # fmt: skip
         rows += [[name, key, count, count / (2 * told)] for key, count in broken.items()]
-        print(f"{name}: {told:,} frames in {seconds:.0f} s, {deaths} deaths, {ends} matches decided")
+        hard = sum(count for key, count in broken.items() if not key.startswith("("))
+        print(
+            f"{name}: {told:,} frames in {seconds:.0f} s, {deaths} deaths, {ends} matches decided, {hard} impossible",
+            flush=True,
+        )
     if data:
         share = contradictions_of(data)
         result["replays"] = share
