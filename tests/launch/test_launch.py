@@ -81,6 +81,16 @@ def test_a_night(verb: Verb, launches: Launches) -> None:
     assert "has ended before: SIGTERM" in verb("stop", "night")[1]
     assert "stopped" in verb("runs")[1]
 
+    saved = run.newest_checkpoint()[0].step
+    code, out, _ = verb("launch", "--resume", "night")
+    assert code == 0
+    assert f"goes on from step {saved:,} of 10,000" in out
+    assert step_of(run) >= saved + 3
+    code, out, err = verb("launch", "--resume", "night")
+    assert code == 2
+    assert "expected a run that has ended" in err
+    assert verb("stop", "night")[0] == 0
+
 
 def test_a_start_that_crashes_is_shown_here(verb: Verb, mode: dict[str, str], launches: Launches) -> None:
     mode["mode"] = "import-error"

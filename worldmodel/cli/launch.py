@@ -12,10 +12,15 @@ from worldmodel.errors import WorldModelError, WrongUse
 
 
 def launch(
-    config: Annotated[str, typer.Argument(help="Experiment file, or the name of one that comes along.")],
-    data: Annotated[Path, typer.Option(help="Folder of a dataset.")],
+    config: Annotated[
+        str | None, typer.Argument(help="Experiment file, or the name of one that comes along (tiny, demo ...).")
+    ] = None,
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to it: training.lr=3e-4")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of a dataset.")] = None,
+    resume: Annotated[
+        str | None, typer.Option(help="Go on with this run (folder or name) instead of a new one.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs in total, over the experiment's.")] = None,
     runs: Annotated[Path, typer.Option(help="Folder of run folders.")] = Path("runs"),
@@ -36,34 +41,62 @@ def launch(
     Well begun: the data is open, the model was validated, a checkpoint was written and read back, batches are trained.
     A start that fails is shown here, with its traceback.
     """
-    from worldmodel.launch.start import launch as start
+    from worldmodel.launch import board, start
     from worldmodel.runs.rulebook import read_rules
     from worldmodel.training.stop import seconds_of
 
+    if resume is not None and config is not None:
+        if "=" not in config:
+            raise WrongUse(f"--resume with {config}", "one of the two", "a run keeps the experiment that it began with")
+        overrides, config = [config, *(overrides or ())], None
+    if resume is None and (config is None or data is None):
+        raise WrongUse(
+            "no experiment" if config is None else "no --data",
+            "an experiment and a dataset",
+            "worldmodel launch CONFIG --data DATASET, or worldmodel launch --resume RUN",
+        )
     output = Output(as_json)
     if rules is not None:
         read_rules(rules)
-    arguments = [config, *(overrides or ()), "--data", str(data.resolve())]
-    if rules is not None:
-        arguments += ["--rules", str(rules.resolve())]
-    if epochs is not None:
-        arguments += ["--epochs", str(epochs)]
+    changes = [*(overrides or ())]
+    more = [] if data is None else ["--data", str(data.resolve())]
+    more += [] if rules is None else ["--rules", str(rules.resolve())]
+    more += [] if epochs is None else ["--epochs", str(epochs)]
     on = [] if device is None else ["--device", device]
+
+    def tell(what: str, text: str) -> None:
+        output.say(f"{what:>10}  {text}")
+
+    limit_s = None if time_limit is None else seconds_of(time_limit)
     try:
-        done = start(
-            [*arguments, *on],
-            later=on,
-            stem=Path(config).stem,
-            runs=runs,
-            name=name,
-            backend=backend,
-            device=device,
-            share_device=share_device,
-            retries=retries,
-            time_limit_s=None if time_limit is None else seconds_of(time_limit),
-            wait=not detach,
-            tell=lambda what, text: output.say(f"{what:>10}  {text}"),
-        )
+        if resume is not None:
+            done = start.go_on(
+                board.find_run(resume, runs),
+                later=[*changes, *more, *on],
+                backend=backend,
+                device=device,
+                share_device=share_device,
+                retries=retries,
+                time_limit_s=limit_s,
+                wait=not detach,
+                tell=tell,
+            )
+        else:
+            assert config is not None
+            done = start.launch(
+                [config, *changes, *more, *on],
+                later=on,
+                stem=Path(config).stem,
+                runs=runs,
+                name=name,
+                backend=backend,
+                device=device,
+                share_device=share_device,
+                retries=retries,
+                time_limit_s=limit_s,
+                wait=not detach,
+                tell=tell,
+            )
     except KeyboardInterrupt:
         output.say("not waited for any longer: the run goes on (worldmodel runs; worldmodel stop NAME)")
         raise

@@ -69,7 +69,7 @@ def look(run: RunFolder, *, close: bool = True) -> Sight:
     alive = is_alive(process) if process else False
     if alive is None:
         hint_s = age_by_file_s(run.status)
-        hint = "" if hint_s is None else f", whose last word is {hint_s:.0f} s old by the file's date"
+        hint = "" if hint_s is None else f", file {hint_s:.0f} s old"
         return Sight(run, "unseen", f"on {process.get('host')}{hint}", status=status)
     if not alive:
         care = read_care(run).get("supervisor")

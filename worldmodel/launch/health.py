@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from worldmodel.launch import board
-from worldmodel.launch.base import Order, backend_of
+from worldmodel.launch.base import Order, backend_of, read_care
 from worldmodel.runs.folder import RunFolder
 from worldmodel.tracking import jsonl
 
@@ -24,6 +24,7 @@ class Health:
 
     seen: dict[str, str] = field(default_factory=dict)
     failure: str = ""
+    began_at: int = 0
 
     @property
     def is_well(self) -> bool:
@@ -35,22 +36,34 @@ NEEDED = {"data", "validation", "checkpoint", "batches"}
 
 
 def wait_until_well(
-    run: RunFolder, order: Order, *, tell: Callable[[str, str], None], poll_s: float = 0.5, limit_s: float | None = None
+    run: RunFolder,
+    order: Order,
+    *,
+    tell: Callable[[str, str], None],
+    since: int = 0,
+    poll_s: float = 0.5,
+    limit_s: float | None = None,
 ) -> Health:
     """Wait until data is open, the model was validated, a checkpoint was read back, and some batches are trained.
 
-    tell: is given each piece of news, by what it is about. Returns at once when the run ends, well or not. limit_s: how
+    tell: is given each piece of news, by what it is about. since: size of events.jsonl when a run that goes on was
+    submitted; what is older is no news. Returns at once when the run ends, well or not. limit_s: how
     long to wait at most; what is then missing is the failure.
     """
     health = Health()
     began, phase = time.monotonic(), ""
     backend = backend_of(order.backend)
     while not health.is_well:
+        care = read_care(run)
+        if not (care.get("worker") or "ended" in care) and backend.poll(run, order).state != "over":
+            time.sleep(poll_s / 5)  # until then status is of the life before
+            continue
         sight = board.look(run)
-        for row in jsonl.tail(run.events):
+        size = run.events.stat().st_size if run.events.exists() else 0
+        for row in jsonl.tail(run.events, size - since + 1) if size > since else ():
             _note(health, row, tell)
-        step = int(sight.status.get("step") or 0)
-        if step >= BATCHES and "batches" not in health.seen:
+        step = int(sight.status.get("step") or 0) - health.began_at
+        if "data" in health.seen and step >= BATCHES and "batches" not in health.seen:
             health.seen["batches"] = f"{step:,} trained"
             tell("batches", health.seen["batches"])
         if sight.is_over:
@@ -79,6 +92,11 @@ def _note(health: Health, row: dict[str, object], tell: Callable[[str, str], Non
     news: tuple[str, str] | None = None
     if event == "started":
         news = ("data", f"open; {row.get('num_steps'):,} steps")
+    elif event == "resumed":
+        # Its checkpoint was read to the last byte; validation was tried when the run began.
+        health.began_at = int(str(row.get("step", 0)))
+        health.seen |= {"validation": "tried before", "checkpoint": "read"}
+        news = ("data", f"open; goes on from step {health.began_at:,} of {row.get('num_steps'):,}")
     elif event == "no_validation":
         news = ("validation", "none: training.val_windows is 0")
     elif event == "proved" and what == "validation":

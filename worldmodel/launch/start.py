@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from worldmodel.errors import WrongUse
 from worldmodel.launch import board
 from worldmodel.launch.base import Order, backend_of, train_commands
 from worldmodel.launch.device import device_name
@@ -87,6 +88,52 @@ def launch(
     return _failed(run, order, health)
 
 
+def go_on(
+    run: RunFolder,
+    *,
+    later: Sequence[str] = (),
+    backend: str = "local",
+    device: str | None = None,
+    share_device: bool = False,
+    retries: int = 0,
+    time_limit_s: float | None = None,
+    wait: bool = True,
+    tell: Tell = lambda what, text: None,
+) -> Launched:
+    """Submit the resumption of a run, and wait until it trains again. Raises WrongUse if it still runs, or cannot.
+
+    later: words of `worldmodel train --resume` besides. Other arguments: as for `launch`.
+    """
+    RunFolder.open(run.path)
+    sight = board.look(run)
+    if not sight.is_over:
+        raise WrongUse(f"{run.path} is {sight.state}", "a run that has ended", f"worldmodel stop {run.path} ends it")
+    step = run.newest_checkpoint()[0].step
+    platform = backend_of(backend)
+    first, again = train_commands(run, [], later=list(later))
+    holds = device_name(device, os.environ) if backend == "local" and not share_device else None
+    since = run.events.stat().st_size if run.events.exists() else 0
+    run.care.unlink(missing_ok=True)  # of the life before; the new one is seen by its own
+    order = platform.submit(
+        run,
+        Order(
+            backend=backend,
+            first=first,
+            again=again,
+            cwd=str(Path.cwd()),
+            device=holds,
+            retries=retries,
+            time_limit_s=time_limit_s,
+            submitted_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        ),
+    )
+    tell("submitted", f"{run.path} from step {step:,} on {platform.describe(order)}")
+    if not wait:
+        return Launched(run, order)
+    health = wait_until_well(run, order, tell=tell, since=since)
+    return _failed(run, order, health) if health.failure else Launched(run, order, health)
+
+
 def _failed(run: RunFolder, order: Order, health: Health) -> Launched:
     """What a failed start said, in full; the folder stays if there is anything in it to look at."""
     platform = backend_of(order.backend)
@@ -109,8 +156,3 @@ def tail_text(path: Path, max_bytes: int) -> str:
         start = file.seek(max(0, size - max_bytes))
         text = file.read().decode(errors="replace")
     return text.partition("\n")[2] if start else text
-
-
-def is_still_there(run: RunFolder) -> bool:
-    """Whether a run has not ended."""
-    return not board.look(run).is_over

@@ -102,8 +102,8 @@ class Supervisor:
                 pass_fds=() if self._lock is None else (self._lock,),
             )
         err_offset = self.run.err.stat().st_size
-        self._note(attempt, worker.pid, err_offset=err_offset)
         _begin_status(self.run, worker.pid)
+        self._note(attempt, worker.pid, err_offset=err_offset)
         if self._asked:
             worker.terminate()
         fired = self._watch(worker)

@@ -72,37 +72,38 @@ def progress_text(sight: Sight) -> str:
     return f"{step:,} / {num:,}  {step / num:.0%}" if num else f"{step:,}"
 
 
+def why_text(sight: Sight) -> str:
+    """Why it is as it is; of a rule what it said."""
+    if sight.state == "stopped by rule":
+        said = [rule for rule in sight.status.get("rules") or () if rule.get("state") == "fires"]
+        return f"{said[0]['label']}: {said[0]['reason']}" if said else sight.why
+    return "" if sight.why in (sight.state, "finished", "training") else sight.why.removeprefix(f"{sight.state}: ")
+
+
 def runs_table(sights: Iterable[Sight]) -> Table:
-    """All runs, a line each."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("run", no_wrap=True)
-    table.add_column("state", no_wrap=True)
-    table.add_column("steps", justify="right", no_wrap=True)
-    table.add_column("left", justify="right", no_wrap=True)
-    table.add_column("change_acc", justify="right", no_wrap=True)
-    table.add_column("pos_mae", justify="right", no_wrap=True)
-    table.add_column("loss", justify="right", no_wrap=True)
-    table.add_column("why", overflow="ellipsis", no_wrap=True, max_width=70)
+    """All runs, a line each. Only the last column gives way when the screen is narrow."""
+    rows: list[list[str | Text]] = []
     for sight in sights:
         metrics = sight.status.get("metrics") or {}
         shown = [metrics.get(f"{VALIDATED}{name}") for name in ("change_acc", "pos_mae", "loss/total")]
-        why = "" if sight.why in (sight.state, "finished") else sight.why
-        table.add_row(
-            sight.run.id,
-            state_text(sight),
-            progress_text(sight),
-            "" if sight.is_over else duration(sight.status.get("eta_s")),
-            *("" if value is None else f"{value:.4g}" for value in shown),
-            why,
-        )
+        left = "" if sight.is_over else duration(sight.status.get("eta_s"))
+        values = ["" if value is None else f"{value:.4g}" for value in shown]
+        rows.append([sight.run.id, state_text(sight), progress_text(sight), left, *values, why_text(sight)])
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    names = ("run", "state", "steps", "left", "change_acc", "pos_mae", "loss")
+    for place, name in enumerate(names):
+        width = max((len(row[place]) for row in rows), default=0)
+        table.add_column(name, justify="left" if place < 2 else "right", no_wrap=True, min_width=max(width, len(name)))
+    table.add_column("why", overflow="ellipsis", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
     return table
 
 
 def frame(sight: Sight, record: Record, judged: Sequence[tuple[RuleSpec, Verdict]], *, now_s: float) -> RenderableType:
     """One run, on a screen. now_s: the monotonic clock, for ages of what the run's own clock stamped."""
     title = Text.assemble((sight.run.id, "bold"), "  ", state_text(sight))
-    if sight.why and sight.why != sight.state:
-        title.append(f"  {sight.why}")
+    title.append(f"  {sight.why}" if sight.state == "running" else f"  {why_text(sight)}")
     parts: list[RenderableType] = [_facts(sight, record, now_s)]
     if (curves := _curves(record)) is not None:
         parts += [Text(), curves]
@@ -154,12 +155,13 @@ def _curves(record: Record) -> Table | None:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(no_wrap=True, style="cyan")
     table.add_column(no_wrap=True, justify="right")
+    table.add_column(no_wrap=True, style="dim")
     for metric in CURVES:
         values = [point.value for point in record.series(metric)]
         if values:
             known = [value for value in values if math.isfinite(value)]
-            span = f"{values[-1]:.4g}   {min(known):.4g} .. {max(known):.4g}" if known else "not a number"
-            table.add_row(metric, sparkline(values), span)
+            span = f"{min(known):.4g} .. {max(known):.4g}" if known else ""
+            table.add_row(metric, sparkline(values), f"{values[-1]:.4g}", span)
     return table if table.row_count else None
 
 

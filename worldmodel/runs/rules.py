@@ -209,10 +209,8 @@ def not_decreasing(
     error = deviation * math.sqrt(1 / len(first) + 1 / len(last))
     drop, needed = begin - now, by * abs(begin)
     fires = drop + noise * error < needed
-    reason = (
-        f"{metric} {begin:.4g} at first, {now:.4g} now: a drop of {drop:.3g}, with {noise:g} standard errors "
-        f"{drop + noise * error:.3g}, {'less than' if fires else 'fires under'} {needed:.3g}"
-    )
+    verb = "is not" if fires else "fires if not"
+    reason = f"{metric} {begin:.4g} at first, {now:.4g} now (noise {noise * error:.2g}); {verb} {needed:.2g} lower"
     nearness = 1.0 if fires else min(0.99, max(0.0, 1 - drop / max(abs(begin), 1e-12)))
     return Verdict("not_decreasing", "fires" if fires else "ok", now, begin - needed, points[-1].step, reason, nearness)
 
@@ -265,13 +263,15 @@ def epoch_longer_than(record: Record, *, hours: PositiveFloat, projected: bool =
         spent_s += row["elapsed_s"] * max(0.0, row["step"] - max(before, epoch * per_epoch)) / num
         before = row["step"]
     if spent_s > 3600 * hours:
-        return _fires(name, before, f"epoch {epoch + 1:.0f} has taken {spent_s / 3600:.3g} h", spent_s / 3600, hours)
+        return _fires(name, before, f"epoch {epoch + 1:.0f} has taken {_time(spent_s)}", spent_s / 3600, hours)
     if not projected or len(rates) < FEWEST_INTERVALS or sum(r["elapsed_s"] for r in record.pace) < WARM_UP_S:
         value = spent_s / 3600
-        return Verdict(name, "ok", value, hours, before, f"{value:.3g} h of this epoch so far", value / hours)
+        return Verdict(
+            name, "ok", value, hours, before, f"{_time(spent_s)} of epoch {epoch + 1:.0f} so far", value / hours
+        )
     left = (epoch + 1) * per_epoch - before
     value = (spent_s + left * median(rates[-30:])) / 3600
-    reason = f"epoch {epoch + 1:.0f} will take {value:.3g} h at this pace, fires above {hours:g}"
+    reason = f"epoch {epoch + 1:.0f} will take {_time(3600 * value)} at this pace, fires above {hours:g} h"
     return Verdict(name, "fires" if value > hours else "ok", value, hours, before, reason, min(1.0, value / hours))
 
 
@@ -307,7 +307,7 @@ def stale(record: Record, *, minutes: PositiveFloat = 10.0) -> Verdict:
     if record.stale_s is None:
         return _waits("stale", record, "judged by the outside watcher", threshold=minutes)
     value = record.stale_s / 60
-    reason = f"no step, validation or checkpoint got on for {value:.3g} min"
+    reason = f"got on {_time(record.stale_s)} ago, fires after {minutes:g} min"
     fires = value > minutes
     near = 1.0 if fires else value / minutes
     return Verdict("stale", "fires" if fires else "ok", value, minutes, record.step, reason, near)
@@ -319,6 +319,12 @@ def _waits(name: str, record: Record, reason: str, *, threshold: float | None = 
 
 def _fires(name: str, step: int, reason: str, value: float | None = None, threshold: float | None = None) -> Verdict:
     return Verdict(name, "fires", value, threshold, step, reason, 1.0)
+
+
+def _time(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
 
 
 def _near(value: float, threshold: float) -> float:
