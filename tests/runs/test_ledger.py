@@ -11,7 +11,7 @@ import pytest
 
 from worldmodel.errors import WrongUse
 from worldmodel.runs.folder import RunFolder
-from worldmodel.runs.ledger import Entry, add, entry_of, read_elsewhere, read_ledger, result_from_elsewhere
+from worldmodel.runs.ledger import Entry, Ledger, add, entry_of, read_elsewhere, result_from_elsewhere
 from worldmodel.runs.prices import load_prices
 
 
@@ -70,11 +70,14 @@ def test_a_damaged_run_costs_itself(tmp_path: Path) -> None:
     write_run(tmp_path, "good", rows=ROWS)
     (write_run(tmp_path, "bad", rows=ROWS) / "metrics.jsonl").write_text("{}\nno json\n")
     (tmp_path / "notes").mkdir()
-    ledger = read_ledger(tmp_path, tmp_path / "none.jsonl")
+    ledger = Ledger(tmp_path, tmp_path / "none.jsonl")
     assert [entry.name for entry in ledger.entries] == ["good"]
     assert len(ledger.problems) == 1
-    assert "bad" in ledger.problems[0]
-    assert read_ledger(tmp_path / "none", tmp_path / "none.jsonl").entries == ()
+    assert list(ledger.problems) == ["bad"]
+    assert ledger.names == ["bad", "good"]
+    assert [entry.name for entry in ledger.newest_runs()] == ["good"]
+    assert ledger.get("bad") is None
+    assert Ledger(tmp_path / "none", tmp_path / "none.jsonl").entries == ()
 
 
 def test_a_run_before_its_first_validation(tmp_path: Path) -> None:
@@ -95,7 +98,7 @@ def test_results_from_elsewhere_are_kept(tmp_path: Path) -> None:
     add(file, [other("third")])
     assert [entry.name for entry in read_elsewhere(file)] == ["k60", "k10", "third"]
     assert read_elsewhere(file)[1].unsaid == {"change_acc": 0.673}
-    ledger = read_ledger(tmp_path, file)
+    ledger = Ledger(tmp_path, file)
     found = ledger.get("k60")
     assert found is not None
     assert found.value("val_change_acc") == 0.684

@@ -131,9 +131,9 @@ def fallback(view: View) -> Iterator[Answer]:
 def resume(view: View) -> Iterator[Answer]:
     """Has it been done?"""
     arch = view.experiment.model.arch
-    resumed = [e.name for e in view.ledger.entries if e.num_resumed and e.config.get("model.arch") == arch]
-    if resumed:
-        yield "ok", f"resuming has been done with {arch}: {resumed[-1]}"
+    runs = (entry for entry in view.ledger.newest_runs() if entry.config.get("model.arch") == arch)
+    if (resumed := next((entry for entry in runs if entry.num_resumed), None)) is not None:
+        yield "ok", f"resuming has been done with {arch}: {resumed.name}"
     else:
         yield "not measured", f"no {arch} run in the ledger has ever been resumed: stop one and go on"
 

@@ -70,9 +70,7 @@ def noise_mask(view: View) -> Iterator[Answer]:
     if sampling is None:
         return
     may = [LAYOUT.numbers[index].name for index in TOUCHED]
-    seen = next(
-        (e for e in reversed(view.ledger.entries) if e.disturbed and e.config.get("scheduled_sampling.rate")), None
-    )
+    seen = next((e for e in view.ledger.newest_runs() if e.disturbed and e.config.get("scheduled_sampling.rate")), None)
     if seen is None or seen.disturbed is None:
         yield "not measured", f"no run has shown its noise on a real batch; by the schema it may touch {', '.join(may)}"
     elif extra := sorted(set(seen.disturbed) - set(may)):

@@ -113,8 +113,7 @@ def _rules(file: CardFile, view: View | None) -> Iterator[str]:
 def _baselines(view: View) -> Iterator[str]:
     document, card = view.file.document, view.file.card
     for name in view.unknown_baselines:
-        known = [entry.name for entry in view.ledger.entries]
-        near = difflib.get_close_matches(name, known, 1)
+        near = difflib.get_close_matches(name, view.ledger.names, 1)
         hint = f"did you mean {near[0]!r}?" if near else "worldmodel ledger add enters results from elsewhere"
         yield f"{document.position('baselines', card.baselines.index(name))}: no run {name!r} in the ledger; {hint}"
     for number, target in enumerate(card.targets):

@@ -51,10 +51,11 @@ def resolve(card: Card) -> Resolved:
     path = find_experiment(card.config)
     as_shipped = load_experiment(path)
     overrides = list(card.overrides)
-    key = "training.checkpoint_every_min"
-    if load_experiment(path, overrides=overrides).training.checkpoint_every_min != card.checkpoints.every_min:
-        overrides.append(f"{key}={card.checkpoints.every_min:g}")
-    return Resolved(path, load_experiment(path, overrides=overrides), as_shipped, tuple(overrides))
+    experiment = load_experiment(path, overrides=overrides) if overrides else as_shipped
+    if experiment.training.checkpoint_every_min != card.checkpoints.every_min:
+        overrides.append(f"training.checkpoint_every_min={card.checkpoints.every_min:g}")
+        experiment = load_experiment(path, overrides=overrides)
+    return Resolved(path, experiment, as_shipped, tuple(overrides))
 
 
 def windows_of(lengths: NDArray[np.int64], experiment: Experiment) -> int:

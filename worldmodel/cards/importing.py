@@ -22,7 +22,7 @@ from worldmodel.cards.view import Places, View, view_of
 from worldmodel.errors import WrongUse
 from worldmodel.runs.card import CardFile
 from worldmodel.runs.document import Document, marked
-from worldmodel.runs.ledger import FILE, Entry, Ledger, add, read_elsewhere
+from worldmodel.runs.ledger import FILE, add, read_elsewhere
 from worldmodel.runs.prices import load_prices
 
 PLACES = {
@@ -77,7 +77,7 @@ def import_card(
         raise WrongUse(f"{target} exists", "a new name", "choose another with --name")
     known = {entry.name for entry in read_elsewhere(places.cards / FILE)}
     new = [entry for entry in entries_of(foreign, prior_config or {}) if entry.name not in known]
-    ledger = _with(places.ledger(), new)
+    ledger = places.ledger(more=new)
     document = Document.parse(f"---\n{front_text(front)}---\n{_body(foreign)}", target)
     view = view_of(CardFile.of(document), places, data=found, ledger=ledger)
     rows = compare(foreign, view)
@@ -88,10 +88,6 @@ def import_card(
     document.write()
     view = view_of(CardFile.of(document), places, data=found, ledger=ledger)
     return Imported(view, rows, [entry.name for entry in new])
-
-
-def _with(ledger: Ledger, new: list[Entry]) -> Ledger:
-    return Ledger((*ledger.entries, *new), ledger.problems)
 
 
 def _body(card: Foreign) -> str:

@@ -118,7 +118,7 @@ def rendered(view: View) -> Document:
 
 def free_name(stem: str, places: Places) -> str:
     """The experiment's name with the first number that no card, no run and no result has."""
-    taken = {path.stem for path in places.cards.glob("*.md")} | {entry.name for entry in places.ledger().entries}
+    taken = {path.stem for path in places.cards.glob("*.md")} | set(places.ledger().names)
     return next(name for number in range(1, 10**6) if (name := f"{stem}-{number}") not in taken)
 
 

@@ -5,6 +5,7 @@ Owns: putting these together once, for rendering, checking and linting alike. Mu
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from worldmodel.cards.facts import Facts, Resolved, Timing, facts_of, resolve, t
 from worldmodel.cards.news import News, baselines_of, most_comparable
 from worldmodel.errors import WrongUse
 from worldmodel.runs.card import CARDS, CardFile, SignOff, resolved_hash, sign_off
-from worldmodel.runs.ledger import FILE, Entry, Ledger, read_ledger
+from worldmodel.runs.ledger import FILE, Entry, Ledger
 from worldmodel.runs.prices import Price, load_prices
 from worldmodel.training.config import Experiment
 from worldmodel.training.run import RUNS
@@ -26,9 +27,9 @@ class Places:
     cards: Path = CARDS
     runs: Path = RUNS
 
-    def ledger(self) -> Ledger:
-        """All runs there are. Raises WrongUse for a damaged file of results from elsewhere."""
-        return read_ledger(self.runs, self.cards / FILE)
+    def ledger(self, *, more: Iterable[Entry] = ()) -> Ledger:
+        """All runs there are, and some that are about to be entered. Raises WrongUse for a damaged file of results."""
+        return Ledger(self.runs, self.cards / FILE, more)
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,10 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """All earlier runs, oldest first. Held-out values of raw weights; of their running mean apart; training apart."""
-    from worldmodel.runs.ledger import FILE, read_ledger
+    from worldmodel.runs.ledger import FILE, Ledger
 
     output = Output(as_json)
-    found = read_ledger(runs, cards / FILE)
+    found = Ledger(runs, cards / FILE)
     rows = [
         (
             entry.name,
@@ -49,8 +49,8 @@ def list_(
         output.table((*header, "ended", "from elsewhere"), rows)
     else:
         output.say(f"no runs in {runs}, no results in {cards / FILE}")
-    for problem in found.problems:
-        output.say(f"NOT READ {problem}")
+    for name, problem in found.problems.items():
+        output.say(f"NOT READ {runs / name}: {problem}")
     output.result({"entries": [entry.model_dump(mode="json") for entry in found.entries], "problems": found.problems})
 
 

@@ -14,9 +14,9 @@ Values are kept apart by where they come from, and their names must show it:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import cached_property, lru_cache
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
@@ -109,31 +109,48 @@ class Entry(Strict):
         return (self.val if metric.startswith(VAL) else self.train).get(metric)
 
 
-@dataclass(frozen=True, slots=True)
 class Ledger:
-    """Entries, oldest first. problems: run folders that could not be read, and why."""
+    """All runs under a folder and all results of a file; either may be absent. Folders are read when asked for.
 
-    entries: tuple[Entry, ...]
-    problems: tuple[str, ...] = ()
+    Raises WrongUse for a damaged file. problems: run folders that could not be read so far, and why, by name.
+    """
+
+    def __init__(self, runs: Path, file: Path, more: Iterable[Entry] = ()) -> None:
+        self._elsewhere = {entry.name: entry for entry in (*read_elsewhere(file), *more)}
+        found = sorted(runs.iterdir()) if runs.is_dir() else []
+        self._paths = {path.name: path for path in found if (path / "run.json").is_file()}
+        self._read: dict[str, Entry | None] = {}
+        self.problems: dict[str, str] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """Of all entries."""
+        return list(dict.fromkeys([*self._elsewhere, *self._paths]))
 
     def get(self, name: str) -> Entry | None:
-        """An entry by name. A run folder wins over a result from elsewhere."""
-        return next(
-            (e for kind in ("run", "elsewhere") for e in self.entries if (e.name, e.kind) == (name, kind)), None
-        )
+        """An entry by name; None if there is none, or its folder cannot be read. A run wins over one from elsewhere."""
+        return self._run(name) or self._elsewhere.get(name)
 
+    @cached_property
+    def entries(self) -> tuple[Entry, ...]:
+        """All of them, oldest first."""
+        found = [*self._elsewhere.values(), *filter(None, map(self._run, self._paths))]
+        return tuple(sorted(found, key=lambda entry: entry.at))
 
-def read_ledger(runs: Path, file: Path) -> Ledger:
-    """All runs under a folder and all results of a file; either may be absent. Raises WrongUse for a damaged file."""
-    entries, problems = read_elsewhere(file), []
-    for path in sorted(runs.iterdir()) if runs.is_dir() else []:
-        if not (path / "run.json").is_file():
-            continue
-        try:
-            entries.append(entry_of(RunFolder.open(path)))
-        except (NotARun, OSError, ValueError, KeyError, TypeError, YAMLError) as error:
-            problems.append(f"{path}: {' '.join(str(error).split())[:200]}")
-    return Ledger(tuple(sorted(entries, key=lambda entry: entry.at)), tuple(problems))
+    def newest_runs(self) -> Iterator[Entry]:
+        """Run folders, the last changed one first, each read when it is its turn."""
+        for path in sorted(self._paths.values(), key=lambda path: path.stat().st_mtime, reverse=True):
+            if (entry := self._run(path.name)) is not None:
+                yield entry
+
+    def _run(self, name: str) -> Entry | None:
+        if name in self._paths and name not in self._read:
+            try:
+                self._read[name] = entry_of(RunFolder.open(self._paths[name]))
+            except (NotARun, OSError, ValueError, KeyError, TypeError, YAMLError) as error:
+                self._read[name] = None
+                self.problems[name] = " ".join(str(error).split())[:200]
+        return self._read.get(name)
 
 
 # ---- run folders -------------------------------------------------------------------------------------------------
@@ -142,7 +159,7 @@ def read_ledger(runs: Path, file: Path) -> Ledger:
 def entry_of(run: RunFolder) -> Entry:
     """What a run folder tells. Raises OSError, ValueError, KeyError or TypeError if its files are damaged."""
     told = json.loads(run.provenance.read_text(encoding="utf-8"))
-    config = YAML(typ="safe", pure=True).load(run.config.read_text(encoding="utf-8"))
+    config = _flat_yaml(run.config.read_text(encoding="utf-8"))
     rows, pace, events = (_rows(path) for path in (run.metrics, run.pace, run.events))
     raw, ema = (_best([r for r in rows if r["kind"] == "val" and r.get("weights", "raw") == w]) for w in ("raw", "ema"))
     trained = [row for row in rows if row["kind"] == "train"]
@@ -163,7 +180,7 @@ def entry_of(run: RunFolder) -> Entry:
         epochs=next((float(row["epoch"]) for row in reversed(rows) if "epoch" in row), None),
         step=max((row["step"] for row in [*rows, *pace, *events]), default=None),
         num_steps=beginnings[-1].get("num_steps") if beginnings else None,
-        config=flat(config),
+        config=dict(config),
         code=EntryCode(**{key: told["code"].get(key) for key in ("version", "git_sha", "dirty")}),
         gpu=told["machine"].get("gpu"),
         val=_values(raw, VAL),
@@ -176,6 +193,12 @@ def entry_of(run: RunFolder) -> Entry:
         step_s=median(row["step_ms"] for row in pace[-30:]) / 1000 if pace else None,
         duration_s=sum(row["elapsed_s"] for row in pace) if pace else None,
     )
+
+
+@lru_cache(maxsize=4096)
+def _flat_yaml(text: str) -> Mapping[str, Any]:
+    """Reading YAML is most of the work, and many runs share a config."""
+    return flat(YAML(typ="safe", pure=True).load(text))
 
 
 def _best(rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -51,5 +52,10 @@ class Prices:
 
 def load_prices(cards: Path | None = None) -> Prices:
     """The table that comes along, and the one in a folder of cards if there is one. Raises ConfigError."""
-    files = [TABLE] + ([cards / NAME] if cards is not None and (cards / NAME).is_file() else [])
-    return Prices(tuple(entry for file in files for entry in strict.load(file, _Table).prices))
+    own = strict.load(cards / NAME, _Table).prices if cards is not None and (cards / NAME).is_file() else []
+    return Prices((*_shipped(), *own))
+
+
+@cache
+def _shipped() -> tuple[Price, ...]:
+    return tuple(strict.load(TABLE, _Table).prices)
