@@ -62,7 +62,7 @@ with heartbeat(folder, every_s=0.05) as beat:
     save()
     for what in ("validation", "checkpoint"):
         tell("proved", what=what, name="step-0", seconds=0.1)
-    while not stop and step < (20 if mode == "short" else 10_000):
+    while not stop and step < (20 if mode in ("short", "killed") else 10_000):
         step += 1
         beat.tick(step=step)
         metrics.write({"kind": "train", "step": step, "epoch": step / 100, "loss/total": 1.0})
@@ -73,6 +73,8 @@ with heartbeat(folder, every_s=0.05) as beat:
                 raise RuntimeError("out of luck")
         if mode == "crash-at-once":
             raise RuntimeError("never gets on")
+        if mode == "killed" and first_life and step == 12:
+            os.kill(os.getpid(), signal.SIGKILL)
         while mode == "hang" and step - begin == 12 and not stop:
             time.sleep(0.05)
         while mode == "deaf" and step - begin == 12:

@@ -93,6 +93,7 @@ def test_stop(launches: Launches) -> None:
     assert not run.stop.exists()
 
 
+@pytest.mark.slow
 def test_a_deaf_worker_is_killed_and_not_begun_again(launches: Launches) -> None:
     run = launches("deaf", retries=3)
     wait_for(lambda: step_of(run) >= 12)
@@ -102,6 +103,7 @@ def test_a_deaf_worker_is_killed_and_not_begun_again(launches: Launches) -> None
     assert "restarted" not in events(run)
 
 
+@pytest.mark.slow
 def test_a_crash_says_its_last_line(launches: Launches) -> None:
     run = launches("crash-at-once", retries=3)
     sight = over(run)

@@ -110,11 +110,13 @@ def test_wrong_input_is_one_line_and_the_name_stays_free(verb: Verb, mode: dict[
     assert list(launches.runs.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_run_that_finishes_at_once_is_well(verb: Verb, mode: dict[str, str]) -> None:
     mode["mode"] = "short"
     assert verb("launch", "tiny", "--data", ".")[0] == 0
 
 
+@pytest.mark.slow
 def test_not_waited_for(verb: Verb, launches: Launches) -> None:
     code, out, _ = verb("launch", "tiny", "--data", ".", "--name", "night", "--detach")
     assert code == 0

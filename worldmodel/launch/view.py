@@ -17,6 +17,7 @@ from rich.text import Text
 from worldmodel.launch.board import Sight
 from worldmodel.runs.rulebook import RuleSpec
 from worldmodel.runs.rules import VALIDATED, Record, Verdict
+from worldmodel.tracking.progress import duration
 
 COLOURS = {
     "running": "green", "starting": "cyan", "ending": "cyan", "finished": "bold green", "stopped": "yellow",
@@ -43,20 +44,6 @@ def sparkline(values: Sequence[float], width: int = _WIDTH) -> str:
     low, high = (min(known), max(known)) if known else (0.0, 0.0)
     scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
     return "".join(" " if value is None else _BARS[round((value - low) * scale)] for value in cells)
-
-
-def duration(seconds: float | None) -> str:
-    """For people, in two units at the most: "9 s", "3 min 20 s", "1 h 05 min", "2 d 03 h"; "" if it is not known."""
-    if seconds is None:
-        return ""
-    minutes, rest_s = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{days} d {hours:02} h"
-    if hours:
-        return f"{hours} h {minutes:02} min"
-    return f"{minutes} min {rest_s:02} s" if minutes else f"{rest_s} s"
 
 
 def state_text(sight: Sight) -> Text:
@@ -86,7 +73,8 @@ def runs_table(sights: Iterable[Sight]) -> Table:
     for sight in sights:
         metrics = sight.status.get("metrics") or {}
         shown = [metrics.get(f"{VALIDATED}{name}") for name in ("change_acc", "pos_mae", "loss/total")]
-        left = "" if sight.is_over else duration(sight.status.get("eta_s"))
+        eta_s = sight.status.get("eta_s")
+        left = "" if sight.is_over or eta_s is None else duration(eta_s)
         values = ["" if value is None else f"{value:.4g}" for value in shown]
         rows.append([sight.run.id, state_text(sight), progress_text(sight), left, *values, why_text(sight)])
     table = Table(box=None, pad_edge=False, header_style="bold")

@@ -67,7 +67,7 @@ class Watcher:
             self._disobeyed_since = None
             return None
         now = time.monotonic()
-        self._disobeyed_since = self._disobeyed_since or now
+        self._disobeyed_since = now if self._disobeyed_since is None else self._disobeyed_since
         return Fired(*found) if now - self._disobeyed_since > GRACE_S else None
 
     def rules(self) -> Rulebook:

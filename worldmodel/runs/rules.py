@@ -288,6 +288,8 @@ def over_budget(
     price = record.usd_per_hour if usd_per_hour is None else usd_per_hour
     if usd is None or price is None:
         return _waits("over_budget", record, "no budget" if usd is None else "no price per hour", threshold=usd)
+    if not record.spent_s:
+        return _waits("over_budget", record, "no time was counted yet", threshold=usd)
     spent = record.spent_s / 3600 * price
     if spent > usd:
         return _fires("over_budget", record.step, f"${spent:.2f} are spent, of ${usd:g}", spent, usd)

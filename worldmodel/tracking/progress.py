@@ -97,3 +97,15 @@ def progress(
         yield shown
     finally:
         shown.close()
+
+
+def duration(seconds: float) -> str:
+    """For people: "9 s", "3 min 20 s", "1 h 05 min", "2 d 03 h"."""
+    minutes, rest_s = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours:02} h"
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest_s:02} s" if minutes else f"{rest_s} s"

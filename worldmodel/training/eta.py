@@ -16,6 +16,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from worldmodel.tracking.progress import duration
+
+__all__ = ["Eta", "duration"]
+
 NUM_INTERVALS = 30
 """Intervals looked back on: five minutes of log lines."""
 FEWEST = 3
@@ -49,15 +53,3 @@ class Eta:
             name: num_steps * step_s + num_validations * self.validation_s for name, step_s in steps_s.items()
         }
         return out if len(times) >= FEWEST else out | dict.fromkeys(("eta_low_s", "eta_high_s"))
-
-
-def duration(seconds: float) -> str:
-    """For people: "9 s", "3 min 20 s", "1 h 05 min", "2 d 03 h"."""
-    minutes, rest_s = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{days} d {hours:02} h"
-    if hours:
-        return f"{hours} h {minutes:02} min"
-    return f"{minutes} min {rest_s:02} s" if minutes else f"{rest_s} s"
