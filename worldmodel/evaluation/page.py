@@ -10,7 +10,13 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
+from worldmodel.evaluation import charts
+from worldmodel.evaluation.sums import MODEL
+
 Json = Mapping[str, Any]
+
+TRUTH = "truth"
+"""In the place of a model: what true replays do by themselves."""
 
 
 def page(title: str, sections: Sequence[str]) -> str:
@@ -67,8 +73,12 @@ def interval(estimate: Json, unit: str) -> str:
 def cell(value: float | None, unit: str, *, keys: Mapping[str, str], classes: str = "") -> str:
     """A table cell that carries the result's own number, and whose it is."""
     told = "".join(f' data-{key}="{escape(text)}"' for key, text in keys.items())
-    raw = "null" if value is None else repr(value)
-    return f'<td class="{classes}"{told} data-value="{raw}">{number(value, unit)}</td>'
+    return f'<td class="{classes}"{told} data-value="{raw(value)}">{number(value, unit)}</td>'
+
+
+def raw(value: float | None) -> str:
+    """A number as it stands in the result."""
+    return "null" if value is None else repr(value)
 
 
 def name_of(model: str) -> str:
@@ -98,4 +108,30 @@ def line_class(name: str, index: int) -> str:
     return _LINES.get(name, f"m{index}")
 
 
-_LINES = {"truth": "truth", "other pads": "m4"}
+_LINES = {TRUTH: "truth", "other pads": "m4"}
+
+
+def card(
+    title: str, unit: str, models: Mapping[str, Json], at: Sequence[int] | None = None, axis: str = "frames dreamed"
+) -> str:
+    """A chart under its title. at: the horizons (None: 1, 2, ...). Lines are drawn in the order of `models`."""
+    share = unit == "share"
+    told = "" if share else f' <span class="range">{escape(unit)}</span>'
+    styled = {line_class(name, index): curve for index, (name, curve) in enumerate(models.items())}
+    picture = charts.curves(styled, share=share, label=title, at=at, axis=axis)
+    return f'<figure class="card"><h3>{escape(title)}{told}</h3>{picture}</figure>'
+
+
+def pair(cards: Sequence[str]) -> str:
+    """Cards side by side, or below each other where it is narrow."""
+    return f'<div class="pair">{"".join(cards)}</div>'
+
+
+def words(name: str) -> str:
+    """A name of ours as people read it."""
+    return name.replace("_", " ")
+
+
+def baselines(models: Mapping[str, Any]) -> list[str]:
+    """Names of the naive models."""
+    return [name for name in models if name not in (MODEL, TRUTH)]

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from worldmodel.evaluation import report_loop
+from worldmodel.evaluation import report_events, report_loop
 from worldmodel.evaluation.page import cell, interval, name_of, page, table
 from worldmodel.evaluation.sums import MODEL
 
@@ -34,10 +34,10 @@ def render(result: Json) -> str:
         report_loop.tiers(result),
         report_loop.curves(result),
         report_loop.dreams(result),
-        report_loop.events(result),
+        report_events.events(result),
         report_loop.survival(result),
-        report_loop.contradictions(result),
-        report_loop.counterfactuals(result),
+        report_events.contradictions(result),
+        report_events.counterfactuals(result),
         _headlines(result),
         _breakdown(result, units),
         _losses(result),

@@ -6,20 +6,17 @@ result's own value in `data-value`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
 from worldmodel.evaluation import charts
 from worldmodel.evaluation.dreams import FAR_UNITS, WINDOW_FRAMES
-from worldmodel.evaluation.page import cell, interval, legend, line_class, name_of, number, section, table
-from worldmodel.evaluation.starts import LEAD_FRAMES
+from worldmodel.evaluation.page import baselines, card, cell, legend, name_of, number, pair, raw, section, table
 from worldmodel.evaluation.sums import MODEL
 from worldmodel.schema import LAYOUT
 
 Json = Mapping[str, Any]
-
-TRUTH = "truth"
 
 _ACTION, _PERCENT = f"{LAYOUT.the('action_state').name}_acc", f"{LAYOUT.the('percent').name}_mae"
 
@@ -37,14 +34,6 @@ _TIER_WORDS = {
     _PERCENT: "Percent error",
     "velocity_mae": "Velocity error",
 }
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def _baselines(models: Mapping[str, Any]) -> list[str]:
-    return [name for name in models if name not in (MODEL, TRUTH)]
 
 
 # ---- the verdict -----------------------------------------------------------------------------------------------------
@@ -88,18 +77,14 @@ def tiles(result: Json) -> str:
         value = models[MODEL]["value"]
         shown = number(value, unit) + ("" if unit == "share" else f" <small>{unit.removeprefix('game ')}</small>")
         others = "".join(
-            f"<span>{escape(name_of(name))} {number(models[name]['value'], unit)}</span>" for name in _baselines(models)
+            f"<span>{escape(name_of(name))} {number(models[name]['value'], unit)}</span>" for name in baselines(models)
         )
         cards.append(
             f'<div class="tile"><p>{escape(title)}</p>'
-            f'<b data-tile="{escape(key)}" data-value="{_raw(value)}">{shown}</b>'
+            f'<b data-tile="{escape(key)}" data-value="{raw(value)}">{shown}</b>'
             f"<span>{escape(note)}</span>{others}</div>"
         )
     return f'<div class="tiles">{"".join(cards)}</div>'
-
-
-def _raw(value: float | None) -> str:
-    return "null" if value is None else repr(value)
 
 
 def tiers(result: Json) -> str:
@@ -142,7 +127,7 @@ def curves(result: Json) -> str:
         return section("Rollouts", "None: no game is long enough for a history and a rollout.")
     units = {metric["name"]: metric["unit"] for metric in result["curves"]}
     cards = [
-        _card(title, units[name], {model: values[name] for model, values in loop["models"].items()})
+        card(title, units[name], {model: values[name] for model, values in loop["models"].items()})
         for name, title in _CHARTS
     ]
     note = (
@@ -150,21 +135,7 @@ def curves(result: Json) -> str:
         f"with the true pads; {loop['num_rollouts']:,} rollouts from {loop['num_games']:,} games. Bands are intervals; "
         "a line that seems missing lies under another."
     )
-    return section("How a dream drifts", note, legend(list(loop["models"])), _pair(cards))
-
-
-def _card(
-    title: str, unit: str, models: Mapping[str, Json], at: Sequence[int] | None = None, axis: str = "frames dreamed"
-) -> str:
-    share = unit == "share"
-    told = "" if share else f' <span class="range">{escape(unit)}</span>'
-    styled = {line_class(name, index): curve for index, (name, curve) in enumerate(models.items())}
-    picture = charts.curves(styled, share=share, label=title, at=at, axis=axis)
-    return f'<figure class="card"><h3>{escape(title)}{told}</h3>{picture}</figure>'
-
-
-def _pair(cards: Sequence[str]) -> str:
-    return f'<div class="pair">{"".join(cards)}</div>'
+    return section("How a dream drifts", note, legend(list(loop["models"])), pair(cards))
 
 
 def survival(result: Json) -> str:
@@ -180,130 +151,15 @@ def survival(result: Json) -> str:
     }
     units = {metric["name"]: metric["unit"] for metric in result["curves"]}
     at = long["points"]
-    cards = [_card(title, "share", long["survival"][kind]["models"], at) for kind, title in titles.items()]
+    cards = [card(title, "share", long["survival"][kind]["models"], at) for kind, title in titles.items()]
     off = {model: values["off_stage"] for model, values in long["models"].items()}
-    cards.append(_card("Share off the stage while the truth is on it", units["off_stage"], off, at))
+    cards.append(card("Share off the stage while the truth is on it", units["off_stage"], off, at))
     names = list(dict.fromkeys(name for kind in titles for name in long["survival"][kind]["models"]))
     note = (
         f"{long['num_rollouts']:,} rollouts of {long['horizon_frames']:,} frames, fewer because they are long. "
         "The line of the truth says how often true replays themselves seem to contradict."
     )
-    return section("How long a dream holds", note, legend(names), _pair(cards))
-
-
-# ---- events and contradictions ---------------------------------------------------------------------------------------
-
-
-def events(result: Json) -> str:
-    """What happens in dreams, beside what happens in truth."""
-    loop = result["closed_loop"]
-    if loop is None:
-        return ""
-    columns = [
-        ("true / min", "per_minute", TRUTH, ""),
-        ("dreamed / min", "per_minute", MODEL, ""),
-        ("found", "recall", MODEL, "main"),
-        ("right", "precision", MODEL, "main"),
-        ("false / min", "false_per_minute", MODEL, ""),
-    ]
-    if loop["events"][0]["start_recall"] is not None:
-        columns.append((f"found from {LEAD_FRAMES} before", "start_recall", MODEL, "main"))
-        columns += [(name_of(name), "start_recall", name, "") for name in _baselines(loop["models"])]
-    rows = []
-    for event in loop["events"]:
-        name = event["name"]
-
-        def one(title: str, what: str, model: str, classes: str = "", event: Json = event, name: str = name) -> str:
-            estimate, unit = event[what]["models"][model], "per minute" if "minute" in what else "share"
-            keys = {"event": name, "what": what, "model": model, "label": title}
-            found = cell(estimate["value"], unit, keys=keys, classes=classes)
-            reach = interval(estimate, unit)
-            return found.replace("</td>", f'<span class="of">{reach}</span></td>') if reach and classes else found
-
-        cells = "".join(one(title, what, model, classes) for title, what, model, classes in columns)
-        rows.append(
-            f'<tr><th scope="row">{escape(_words(name))}<span class="of">{escape(event["doc"])}</span></th>{cells}</tr>'
-        )
-    note = (
-        f"Found: of the true events, those that the dream has within {WINDOW_FRAMES} frames, for the same player. "
-        f"Right: of the dreamed ones, those that are true. The last columns start {LEAD_FRAMES} frames before an event "
-        "and ask for that one."
-    )
-    return section("What happens in a dream", note, table(["", *(column[0] for column in columns)], rows, "events"))
-
-
-def contradictions(result: Json) -> str:
-    """What fields must not say together."""
-    loop = result["closed_loop"]
-    if loop is None:
-        return ""
-    names = [TRUTH, *_baselines(loop["models"])]
-    rows = []
-    for row in loop["contradictions"]:
-        keys = {"contradiction": row["name"]}
-        own = row["models"][MODEL]
-        cells = cell(own["value"], "share", keys=keys | {"model": MODEL}, classes="main")
-        cells += f'<td class="range">{interval(own, "share")}</td>'
-        for name in names:
-            cells += cell(row["models"][name]["value"], "share", keys=keys | {"model": name})
-        rows.append(
-            f'<tr><th scope="row">{escape(_words(row["name"]))}<span class="of">{escape(row["doc"])}</span></th>'
-            f"{cells}</tr>"
-        )
-    level = f"{100 * result['settings']['level']:g} %"
-    note = "Share of player-frames of rollouts. What true replays do themselves is a rule's own false alarm."
-    shares = loop["impossible"][MODEL]
-    kinds = ", ".join(f"{_words(kind)} {number(share, 'share')}" for kind, share in shares.items() if kind != "any")
-    impossible = (
-        f'<p class="note after">Rollouts with an impossible state: '
-        f'<b data-impossible="{_raw(shares["any"])}">{number(shares["any"], "share")}</b> ({kinds}).</p>'
-    )
-    return section("Contradictions", note, table(["", "model", level, *map(name_of, names)], rows), impossible)
-
-
-# ---- counterfactuals -------------------------------------------------------------------------------------------------
-
-
-def counterfactuals(result: Json) -> str:
-    """Forked futures of the simulator."""
-    found = result["counterfactuals"]
-    if found is None:
-        return ""
-    units = {measure["name"]: measure["unit"] for measure in found["measures"]}
-    models, own = found["models"], found["models"][MODEL]
-    both = {"as played": own["played"], "other pads": own["changed"]}
-    cards = [
-        f"{_card('Error, as played and with other pads', units['played'], both)}",
-        _card(
-            "Error of the difference",
-            units["difference"],
-            {name: values["difference"] for name, values in models.items()},
-        ),
-    ]
-    at = [frames for frames in (10, 30, found["horizon_frames"]) if frames <= found["horizon_frames"]]
-    rows = []
-    for measure in found["measures"]:
-        if measure["name"] not in ("direction", "size", "state"):
-            continue
-        cells = ""
-        for frames in at:
-            value = own[measure["name"]]["value"][frames - 1]
-            cells += cell(value, measure["unit"], keys={"fork": f"{measure['name']}@{frames}"}, classes="main")
-        rows.append(
-            f'<tr><th scope="row">{escape(measure["name"])}<span class="of">{escape(measure["definition"])}</span></th>'
-            f"{cells}</tr>"
-        )
-    note = (
-        f"{found['num_forks']:,} moments of the simulator, two true futures each: as played, and with one player's "
-        "pads replaced. Whoever ignores pads predicts no difference, which is what both baselines do."
-    )
-    return section(
-        "What if the pads had been different",
-        note,
-        '<div class="pair"><div>' + legend(list(both)) + "</div><div>" + legend(list(models)) + "</div></div>",
-        _pair(cards),
-        table(["", *(f"after {frames}" for frames in at)], rows, "forks"),
-    )
+    return section("How long a dream holds", note, legend(names), pair(cards))
 
 
 # ---- pictures --------------------------------------------------------------------------------------------------------
