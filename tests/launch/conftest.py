@@ -36,6 +36,10 @@ if mode == "import-error":
 if mode == "wrong-use":
     print("worldmodel: no folder /data; expected a dataset; check the path", file=sys.stderr)
     sys.exit(2)
+if mode == "child":
+    import subprocess
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
+    Path(sys.argv[1], "child").write_text(str(child.pid))
 stop = []
 signal.signal(signal.SIGTERM, lambda *_: stop.append("SIGTERM"))
 step = folder.newest_checkpoint()[0].step if folder.all_checkpoints() else 0

@@ -51,6 +51,16 @@ def test_kill_9_of_the_worker_and_a_second_life(launches: Launches) -> None:
     assert "all 1 retries are used" in run.care_log.read_text()
 
 
+def test_nobody_stays_behind_on_the_device(launches: Launches) -> None:
+    """The processes of a team, whose leader was killed."""
+    run = launches("child")
+    child = int(wait_for(lambda: (run.path / "child").exists() and (run.path / "child").read_text()))
+    assert identity(child) is not None
+    os.kill(worker_of(run), signal.SIGKILL)
+    over(run)
+    assert identity(child) is None
+
+
 def test_kill_9_of_the_supervisor_leaves_the_training_alone(launches: Launches) -> None:
     """And when the worker then goes without a word, whoever looks closes the run."""
     run = launches()

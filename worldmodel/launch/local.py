@@ -16,7 +16,7 @@ from typing import Any
 from worldmodel.launch.base import Order, Poll, read_care, write_order
 from worldmodel.launch.device import hold_device
 from worldmodel.runs.folder import RunFolder
-from worldmodel.runs.process import identity, is_alive
+from worldmodel.runs.process import identity, is_alive, kill_with_children
 from worldmodel.runs.status import read_status
 
 _started: list[subprocess.Popen[bytes]] = []
@@ -98,7 +98,7 @@ def stop_processes(run: RunFolder, *, wait_s: float) -> str:
     os.kill(pid, signal.SIGCONT)  # a halted process hears nothing until it goes on
     is_gone = _wait(worker, wait_s)
     if not is_gone:
-        os.kill(pid, signal.SIGKILL)
+        kill_with_children(pid)
         _wait(worker, 10)
     # Its supervisor tells the end; who comes after sees it told.
     supervisor = _living(care.get("supervisor"))

@@ -31,7 +31,7 @@ from worldmodel.launch.device import touch
 from worldmodel.launch.watcher import Fired, Watcher, newest_step, why_not_again
 from worldmodel.runs import atomic
 from worldmodel.runs.folder import RunFolder
-from worldmodel.runs.process import identity
+from worldmodel.runs.process import identity, kill_with_children
 from worldmodel.runs.rulebook import REASON
 from worldmodel.runs.status import FORMAT, KEPT, read_status, write_end
 from worldmodel.tracking import jsonl
@@ -108,6 +108,8 @@ class Supervisor:
             worker.terminate()
         fired = self._watch(worker)
         code = worker.returncode
+        with suppress(ProcessLookupError):  # what it has left behind would sit on the device
+            os.killpg(worker.pid, signal.SIGKILL)
         how = Exit(
             code if code >= 0 else None,
             signal.Signals(-code).name if code < 0 else "",
@@ -131,7 +133,7 @@ class Supervisor:
             time.sleep(POLL_S)
             now = time.monotonic()
             if fired is not None and now - asked_at > FORCE_S:
-                worker.kill()
+                kill_with_children(worker.pid)
             if now - looked < self.order.look_s:
                 continue
             looked = now

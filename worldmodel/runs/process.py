@@ -1,6 +1,7 @@
 """Which process: an identity that outlives its number, and whether it still lives.
 
-Owns: telling a living process from a gone one whose number another has now. Must not: end processes.
+Owns: telling a living process from a gone one whose number another has now, and ending one for good. Must not: decide
+which.
 
 A process is its number, its start (in ticks of the machine's clock since boot, where there is /proc) and the boot of
 the machine. None of the three moves when somebody sets the wall clock.
@@ -8,6 +9,8 @@ the machine. None of the three moves when somebody sets the wall clock.
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 from collections.abc import Mapping
 from functools import cache
@@ -45,6 +48,17 @@ def is_alive(process: Mapping[str, Any]) -> bool | None:
         return False if process.get("host") == socket.gethostname() else None
     now = identity(int(process["pid"]))
     return now is not None and now["start"] == process["start"]
+
+
+def kill_with_children(pid: int) -> None:
+    """SIGKILL to a process and, if it leads a group of its own, to all of that: nobody stays behind on a device."""
+    try:
+        if os.getpgid(pid) == pid:
+            os.killpg(pid, signal.SIGKILL)
+        else:
+            os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
 
 
 def is_halted(process: Mapping[str, Any]) -> bool:
