@@ -34,8 +34,8 @@ NO_TORCH_BELOW = 4
 DOORS = {
     "py7zr": {"replays/archive.py"},
     "peppi_py": set(),  # a test oracle, never the product's parser
-    "wandb": set(),
-    "modal": set(),
+    "wandb": {"tracking/wandb.py"},
+    "modal": {"launch/modal.py", "scripts/modal_train.py"},
 }
 """Third-party package -> files or rooms that may import it."""
 

@@ -28,6 +28,11 @@ def train(
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 (default: the best there is).")] = None,
     rules: Annotated[Path | None, typer.Option(help="File of kill rules; kept in the run.")] = None,
+    track: Annotated[
+        str | None, typer.Option(help="Mirror to W&B: off, optional, required (default: as before, else off).")
+    ] = None,
+    track_project: Annotated[str | None, typer.Option(help="Project over there.")] = None,
+    track_entity: Annotated[str | None, typer.Option(help="Team or person over there.")] = None,
     into: Annotated[Path | None, typer.Option(hidden=True, help="Folder that a launcher made for this run.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -49,6 +54,9 @@ def train(
     from worldmodel.training.run import resume_training, run_training
     from worldmodel.training.stop import process_age_s, seconds_of
     from worldmodel.training.team import is_lead
+    from worldmodel.training.tracker import Track
+
+    tracked = Track(track, track_project, track_entity)
 
     # The limit is that of the process, part of which its start has used.
     time_limit_s = None if time_limit is None else seconds_of(time_limit) - process_age_s()
@@ -61,6 +69,7 @@ def train(
             device=device,
             time_limit_s=time_limit_s,
             rules=rules,
+            track=tracked,
         )
     else:
         assert config is not None
@@ -76,6 +85,7 @@ def train(
             time_limit_s=time_limit_s,
             rules=rules,
             into=into,
+            track=tracked,
         )
     if not is_lead():
         return

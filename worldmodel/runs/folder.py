@@ -9,6 +9,7 @@
     lock              held by the process that trains the run
     status.json       what the run does just now, with its heartbeat
     rules.yaml        the kill rules that it is judged by (only if it has any)
+    tracker.jsonl     how it was mirrored (only if it was), tracker.log: what the mirror's client said
     launch.json       how it was launched (only if it was)
     care.json         the process that looks after it, and the one that trains it; care.log: what the former said
     worker.out, .err  what a launched run said
@@ -105,6 +106,8 @@ class RunFolder:
         self.lock = path / "lock"
         self.status = path / "status.json"
         self.rules = path / "rules.yaml"
+        self.tracker = path / "tracker.jsonl"
+        self.tracker_log = path / "tracker.log"
         self.launch = path / "launch.json"
         self.out = path / "worker.out"
         self.err = path / "worker.err"

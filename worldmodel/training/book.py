@@ -33,6 +33,7 @@ from worldmodel.training.eta import Eta, duration
 from worldmodel.training.guard import Guard, is_out_of_memory
 from worldmodel.training.meter import Meter, NonFinite, Pace
 from worldmodel.training.plan import Plan, Say
+from worldmodel.training.publish import Publish, Publisher
 from worldmodel.training.rows import Rows, Values
 from worldmodel.training.saver import Saver
 from worldmodel.training.stop import DEADLINE, REASONS, Deadline, Margin, StopRequest
@@ -61,6 +62,7 @@ class Book:
         deadline: Deadline | None = None,
         beat: Beat | None = None,
         guard: Guard | None = None,
+        publish: Publish | None = None,
     ) -> None:
         self.run, self.plan, self.state, self.team = run, plan, state, team
         self.beat = beat or Beat(None)
@@ -81,6 +83,7 @@ class Book:
                 guard.show_metrics(self._files.earlier)
                 guard.show_pace(self._files.earlier_pace)
         self._saver = Saver(run, plan.experiment, plan.steps_per_epoch, self._sync)
+        self._publisher = None if publish is None or not team.is_lead else Publisher(publish, self.beat)
         self._is_resumed = self._files is not None and bool(run.all_checkpoints())
         # A run that goes on from a step has a checkpoint of it.
         self._saved_step = state.step if self._is_resumed else -1
@@ -136,6 +139,9 @@ class Book:
         self.save(reason, wait=True)
         self._tell_saved()
         self._tell_noises(None)
+        if self._publisher is not None and not self._publisher.close():
+            self.say("NOT PUBLISHED: the last checkpoint is on this machine's disk only")
+        self._tell_published()
         self.event("ended", reason=reason)
 
     def tell_touched(self, previous: State, shown: State) -> None:
@@ -173,6 +179,7 @@ class Book:
         if has_any_failed:
             raise WorldModelError("the lead process could not write its checkpoint")
         self._tell_noises(stop)
+        self._tell_published()
         self._stop_code = max(self._stop_code, code)
         if is_log_due:
             self.log()
@@ -239,6 +246,16 @@ class Book:
                 seconds=round(saved.seconds, 3),
                 stalled_s=round(saved.stalled_s, 3),
             )
+            if self._publisher is not None:
+                self._publisher.offer(self.run.checkpoints / saved.name, saved.step)
+        self._tell_published()
+
+    def _tell_published(self) -> None:
+        """Events of checkpoints that were made durable elsewhere, or could not be."""
+        for row in self._publisher.news() if self._publisher is not None else ():
+            self.event(**row)
+            if row["event"] == "publish_failed":
+                self.say(f"NOT PUBLISHED ({row['failures']}): {row['name']}: {row['message']}; tried again")
 
     def _tell_noises(self, stop: StopRequest | None) -> None:
         """Events of what must not end a run: hang-ups, and lines that nobody could read."""
@@ -426,13 +443,14 @@ def open_book(
     deadline: Deadline | None = None,
     beat: Beat | None = None,
     guard: Guard | None = None,
+    publish: Publish | None = None,
 ) -> Iterator[Book]:
     """Open a run's files; an error that ends the run is its last event. Standard output may break inside.
 
     If there is no room for the first checkpoint, the run's folder is removed.
     """
     with run.removed_if_no_room() if team.is_lead else contextlib.nullcontext():
-        book = Book(run, plan, state, say, team=team, deadline=deadline, beat=beat, guard=guard)
+        book = Book(run, plan, state, say, team=team, deadline=deadline, beat=beat, guard=guard, publish=publish)
         try:
             with lasting_output(book.say):
                 book.open()

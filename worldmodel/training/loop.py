@@ -23,6 +23,7 @@ from worldmodel.nn.frames import aligned
 from worldmodel.runs.folder import CheckpointFolder, RunFolder
 from worldmodel.runs.rulebook import Rulebook
 from worldmodel.runs.status import heartbeat
+from worldmodel.tracking.mirror import Mirror
 from worldmodel.training import checkpoint as checkpoints
 from worldmodel.training.batches import Batch
 from worldmodel.training.book import NAMES, Book, open_book
@@ -32,6 +33,7 @@ from worldmodel.training.device import uses_compile
 from worldmodel.training.guard import Guard, check_rules
 from worldmodel.training.optim import make_optimizer
 from worldmodel.training.plan import Plan, Say, announce, make_plan
+from worldmodel.training.publish import Publish
 from worldmodel.training.step import Chunk, Step
 from worldmodel.training.stop import Deadline, StopRequest, stop_signals
 from worldmodel.training.team import ALONE, Team
@@ -79,17 +81,22 @@ def train(
     deadline: Deadline | None = None,
     rules: Rulebook | None = None,
     prove: bool = False,
+    mirror: Mirror | None = None,
+    publish: Publish | None = None,
 ) -> TrainResult:
     """Train until the last step, a signal, a rule or the deadline. On a CPU the result is a function of experiment and
     dataset.
 
     resume_from: a checkpoint of this run to go on from. prove: before the first step validate the model once and read
-    the checkpoint back (see `Book.prove`). Raises WrongUse (see `make_plan`), NonFinite, and StoppedByRule for a rule
-    about an error.
+    the checkpoint back (see `Book.prove`). mirror: a tracker whose state belongs into the run's. publish: makes a
+    checkpoint durable elsewhere (see `Publisher`). Raises WrongUse (see `make_plan`), NonFinite, and StoppedByRule for
+    a rule about an error.
     """
     began = time.monotonic()
     device = torch.device(device)
     with heartbeat(run if team.is_lead else None) as beat:
+        if mirror is not None:
+            mirror.listen(lambda known: beat.know(tracker=known))
         with beat.phase("loading"):
             plan = make_plan(experiment, dataset, device, team)
             state = make_state(experiment, device)
@@ -101,7 +108,9 @@ def train(
             check_rules(rules, plan, (*NAMES, "lr"), say)
             guard = Guard(rules)
         with (
-            open_book(run, plan, state, say, team=team, deadline=deadline, beat=beat, guard=guard) as book,
+            open_book(
+                run, plan, state, say, team=team, deadline=deadline, beat=beat, guard=guard, publish=publish
+            ) as book,
             stop_signals() as stop,
         ):
             if resume_from is None:

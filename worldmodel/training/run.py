@@ -31,8 +31,10 @@ from worldmodel.training.device import choose_device
 from worldmodel.training.guard import check_rules
 from worldmodel.training.loop import TrainResult, train
 from worldmodel.training.plan import Say, make_plan
+from worldmodel.training.publish import Publish
 from worldmodel.training.stop import Deadline
 from worldmodel.training.team import Team, join_team
+from worldmodel.training.tracker import AS_BEFORE, Track, mirrored
 from worldmodel.training.voice import Voice
 
 RUNS = Path("runs")
@@ -57,6 +59,8 @@ def run_training(
     time_limit_s: float | None = None,
     rules: Path | None = None,
     into: Path | None = None,
+    track: Track = AS_BEFORE,
+    publish: Publish | None = None,
     say: Say = say_on_stderr,
 ) -> TrainResult:
     """Train an experiment (a file, or the name of one that comes with the package) on a dataset, in a new run folder.
@@ -64,7 +68,8 @@ def run_training(
     overrides: "training.lr=3e-4" and the like. epochs: a total, over the file's. device: "cpu", "cuda", "cuda:1";
     default: CUDA if there is one. time_limit_s: seconds from now after which this process will be gone; it saves and
     leaves in time. rules: a file of kill rules, which is kept in the run. into: the folder that a launcher made for it;
-    the run then proves that validation and checkpoints work before its first step. Under `torchrun` every process calls
+    the run then proves that validation and checkpoints work before its first step. track: whether a shared tracker
+    mirrors it. publish: makes a checkpoint durable where it outlives this machine. Under `torchrun` every process calls
     this alike. Raises WrongUse before anything is written.
     """
     deadline, say = Deadline(time_limit_s), Voice(say)
@@ -88,7 +93,19 @@ def run_training(
             folder = str(run.path)
         run = RunFolder(Path(team.told(folder)))
         with hold(run, say=say) if team.is_lead else nullcontext():
-            return _train(experiment, dataset, run, target, team, deadline, say, rules=rulebook, prove=into is not None)
+            return _train(
+                experiment,
+                dataset,
+                run,
+                target,
+                team,
+                deadline,
+                say,
+                rules=rulebook,
+                prove=into is not None,
+                track=track,
+                publish=publish,
+            )
 
 
 def resume_training(
@@ -100,13 +117,16 @@ def resume_training(
     device: str | None = None,
     time_limit_s: float | None = None,
     rules: Path | None = None,
+    track: Track = AS_BEFORE,
+    publish: Publish | None = None,
     say: Say = say_on_stderr,
 ) -> TrainResult:
     """Go on with a run from its newest whole checkpoint, with the experiment that it was begun with.
 
     epochs: a new total; overrides: other changes. Both are recorded in the run; what the state on disk depends on
     cannot be changed. data: where the dataset lies now, if it has moved. rules: another file of kill rules than the
-    run's own, to be its own from now on. Raises WrongUse.
+    run's own, to be its own from now on. track: another policy of the tracker than before. publish: see `run_training`.
+    Raises WrongUse.
     """
     deadline, say = Deadline(time_limit_s), Voice(say)
     folder = RunFolder.open(Path(run))
@@ -150,7 +170,19 @@ def resume_training(
                     atomic.write_text(folder.rules, strict.dump(rulebook))
             if changes:
                 record_experiment(folder, experiment)
-        return _train(experiment, dataset, folder, target, team, deadline, say, resume_from=checkpoint, rules=rulebook)
+        return _train(
+            experiment,
+            dataset,
+            folder,
+            target,
+            team,
+            deadline,
+            say,
+            resume_from=checkpoint,
+            rules=rulebook,
+            track=track,
+            publish=publish,
+        )
 
 
 def _train(
@@ -165,6 +197,8 @@ def _train(
     resume_from: CheckpointFolder | None = None,
     rules: Rulebook | None = None,
     prove: bool = False,
+    track: Track,
+    publish: Publish | None,
 ) -> TrainResult:
     if not team.is_lead:
         say = _silence
@@ -173,18 +207,21 @@ def _train(
         settle_allocator()
     if experiment.training.threads is not None:
         torch.set_num_threads(experiment.training.threads)
-    return train(
-        experiment,
-        dataset,
-        run,
-        device=device,
-        resume_from=resume_from,
-        say=say,
-        team=team,
-        deadline=deadline,
-        rules=rules,
-        prove=prove,
-    )
+    with mirrored(run, track, say=say) if team.is_lead else nullcontext() as mirror:
+        return train(
+            experiment,
+            dataset,
+            run,
+            device=device,
+            resume_from=resume_from,
+            say=say,
+            team=team,
+            deadline=deadline,
+            rules=rules,
+            prove=prove,
+            mirror=mirror,
+            publish=publish,
+        )
 
 
 def _write_origin(
