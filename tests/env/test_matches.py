@@ -88,6 +88,7 @@ def test_in_place_is_the_same(dreamer: WorldModel, temperature: float | None) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the compiler's own
 def test_compiled_is_nearly_the_same(dreamer: WorldModel, in_place: bool) -> None:
     """A few frames: the last digits differ, so that codes may part later."""
     pads = pads_at_random(3, 6)
