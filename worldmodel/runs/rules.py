@@ -15,9 +15,10 @@ from a checkpoint is judged as if it had never stopped.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from itertools import pairwise
+from itertools import islice, pairwise
 from statistics import fmean, median
 from typing import Annotated, Any, Literal
 
@@ -27,6 +28,8 @@ VALIDATED = "val_"
 """Before the names of what is measured on held-out games; every other metric is one of training."""
 WARM_UP_S = 300.0
 """Measured time before a projection may end a run: the first minutes are no measure of the others."""
+NEIGHBOURS = 200
+"""Newest values at least, where there are so many, whose differences tell the noise."""
 FEWEST_INTERVALS = 3
 """Lines of pace that a projection needs."""
 Row = Mapping[str, Any]
@@ -156,17 +159,18 @@ def above(
 
 
 def _limit(name: str, record: Record, metric: str, threshold: float, after: float, weights: str) -> Verdict:
-    judged = [point for point in record.series(metric, weights) if point.epoch >= after - 1e-9]
-    if not judged:
+    points = record.series(metric, weights)
+    first = bisect_left(points, after - 1e-9, key=_epoch)
+    if first == len(points):
         return _waits(name, record, f"no {metric} yet from epoch {after:g} on", threshold=threshold)
-    for point in judged:
-        is_wrong = point.value < threshold if name == "below" else point.value > threshold
-        if is_wrong or math.isnan(point.value):
+    for point in islice(points, first, None):
+        is_well = point.value >= threshold if name == "below" else point.value <= threshold
+        if not is_well:
             said = "not a finite number" if math.isnan(point.value) else f"{point.value:.4g}, {name} {threshold:g}"
             return Verdict(
                 name, "fires", point.value, threshold, point.step, f"{metric} is {said} (epoch {point.epoch:.3g})", 1.0
             )
-    last = judged[-1]
+    last = points[-1]
     return Verdict(
         name, "ok", last.value, threshold, last.step, f"{metric} {last.value:.4g}, fires {name} {threshold:g}",
         _near(last.value, threshold),
@@ -193,16 +197,20 @@ def not_decreasing(
     points = record.series(metric, weights)
     if not points or points[-1].epoch < after_epochs - 1e-9:
         return _waits("not_decreasing", record, f"judged from epoch {after_epochs:g} on")
-    if any(math.isnan(point.value) for point in points):
-        bad = next(point for point in points if math.isnan(point.value))
-        return Verdict("not_decreasing", "fires", bad.value, None, bad.step, f"{metric} is not a finite number", 1.0)
-    first = [p.value for p in points if p.epoch <= after_epochs / 3] or [points[0].value]
     end = points[-1].epoch
-    last = [p.value for p in points if p.epoch > end - after_epochs / 3]
+    head = points[: max(1, bisect_right(points, after_epochs, key=_epoch))]
+    begins = min(bisect_left(points, end - after_epochs, key=_epoch), len(points) - NEIGHBOURS)
+    tail = points[max(len(head), begins) :]
+    looked_at = [*head, *tail]
+    if any(math.isnan(point.value) for point in looked_at):
+        bad = next(point for point in looked_at if math.isnan(point.value))
+        return Verdict("not_decreasing", "fires", bad.value, None, bad.step, f"{metric} is not a finite number", 1.0)
+    first = [p.value for p in head if p.epoch <= after_epochs / 3] or [head[0].value]
+    last = [p.value for p in looked_at if p.epoch > end - after_epochs / 3]
     if len(points) < len(first) + len(last) or len(points) < 2:
         return _waits("not_decreasing", record, f"{len(points)} values of {metric} are too few to compare")
     begin, now = fmean(first), fmean(last)
-    steps = [abs(b.value - a.value) for a, b in pairwise(points)]
+    steps = [abs(b.value - a.value) for a, b in pairwise(looked_at)]
     # The median, so that one leap is not taken for noise; 1.05 makes it the deviation of a normal distribution. Two
     # values alone say nothing of noise: a fixed sample, measured twice, has little.
     deviation = 1.05 * median(steps) if len(steps) > 1 else 0.0
@@ -253,26 +261,29 @@ def epoch_longer_than(record: Record, *, hours: PositiveFloat, projected: bool =
     name, per_epoch = "epoch_longer_than", record.steps_per_epoch
     if per_epoch is None or not record.pace:
         return _waits(name, record, "no pace yet", threshold=hours)
-    spent_s, before, rates = 0.0, 0, []
-    epoch = (record.pace[-1]["step"] - 1) // per_epoch
-    for row in record.pace:
-        num = row["step"] - before
-        if num <= 0:
-            continue
-        rates.append(row["elapsed_s"] / num)
-        spent_s += row["elapsed_s"] * max(0.0, row["step"] - max(before, epoch * per_epoch)) / num
-        before = row["step"]
+    rows = record.pace
+    epoch = (rows[-1]["step"] - 1) // per_epoch
+    spent_s, warm_s, rates = 0.0, 0.0, list[float]()
+    for place in range(len(rows) - 1, -1, -1):
+        row, before = rows[place], rows[place - 1]["step"] if place else 0
+        if row["step"] <= epoch * per_epoch and warm_s >= WARM_UP_S and len(rates) >= 30:
+            break
+        if (num := row["step"] - before) > 0:
+            rates.append(row["elapsed_s"] / num)
+            warm_s += row["elapsed_s"]
+            spent_s += row["elapsed_s"] * max(0.0, row["step"] - max(before, epoch * per_epoch)) / num
+    step = rows[-1]["step"]
     if spent_s > 3600 * hours:
-        return _fires(name, before, f"epoch {epoch + 1:.0f} has taken {_time(spent_s)}", spent_s / 3600, hours)
-    if not projected or len(rates) < FEWEST_INTERVALS or sum(r["elapsed_s"] for r in record.pace) < WARM_UP_S:
+        return _fires(name, step, f"epoch {epoch + 1:.0f} has taken {_time(spent_s)}", spent_s / 3600, hours)
+    if not projected or len(rates) < FEWEST_INTERVALS or warm_s < WARM_UP_S:
         value = spent_s / 3600
         return Verdict(
-            name, "ok", value, hours, before, f"{_time(spent_s)} of epoch {epoch + 1:.0f} so far", value / hours
+            name, "ok", value, hours, step, f"{_time(spent_s)} of epoch {epoch + 1:.0f} so far", value / hours
         )
-    left = (epoch + 1) * per_epoch - before
-    value = (spent_s + left * median(rates[-30:])) / 3600
+    left = (epoch + 1) * per_epoch - step
+    value = (spent_s + left * median(rates[:30])) / 3600
     reason = f"epoch {epoch + 1:.0f} will take {_time(3600 * value)} at this pace, fires above {hours:g} h"
-    return Verdict(name, "fires" if value > hours else "ok", value, hours, before, reason, min(1.0, value / hours))
+    return Verdict(name, "fires" if value > hours else "ok", value, hours, step, reason, min(1.0, value / hours))
 
 
 @_rule
@@ -321,6 +332,10 @@ def _waits(name: str, record: Record, reason: str, *, threshold: float | None = 
 
 def _fires(name: str, step: int, reason: str, value: float | None = None, threshold: float | None = None) -> Verdict:
     return Verdict(name, "fires", value, threshold, step, reason, 1.0)
+
+
+def _epoch(point: Point) -> float:
+    return point.epoch
 
 
 def _time(seconds: float) -> str:
