@@ -141,11 +141,11 @@ def test_nothing_is_written_for_a_wrong_wish(places: Places, small_dataset: Path
 
 def test_the_interval_of_checkpoints_is_the_cards(card: NewCard) -> None:
     view = card()
-    assert "training.checkpoint_every_min" not in view.file.document.block("commands")
+    assert "training.checkpoint_every_min" not in view.file.document.block("training")
     report = checked(view, "every_min: 10.0", "every_min: 3")
     assert report.view is not None
     assert report.view.experiment.training.checkpoint_every_min == 3
-    assert any("training.checkpoint_every_min=3" in line for line in report.stale["commands"])
+    assert any("training.checkpoint_every_min=3" in line for line in report.stale["training"])
 
 
 def test_a_review_is_void_after_any_change_but_of_prose(card: NewCard) -> None:

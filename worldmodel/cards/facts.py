@@ -241,11 +241,11 @@ def timing_of(facts: Facts, card: Card, price: Price | None) -> Timing | None:
 
 
 def launch_words(card: Card, resolved: Resolved) -> Sequence[str]:
-    """The command that starts a card's run, word by word."""
+    """The command that starts a card's run, word by word. Only the mission's own is spelled out."""
     if card.backend.name == "modal":
         words = ["modal", "run", "--detach", MODAL_DOOR, "--encoded-file", _data_path(card)]
         return [*words, "--epochs", str(resolved.experiment.training.epochs), "--run-name", card.run]
-    return ["worldmodel", "train", card.config, *resolved.overrides, "--data", _data_path(card), "--name", card.run]
+    return ["worldmodel", "card", "launch", card.run]
 
 
 def resume_words(card: Card, resolved: Resolved) -> Sequence[str]:
@@ -254,7 +254,7 @@ def resume_words(card: Card, resolved: Resolved) -> Sequence[str]:
         words = ["modal", "run", "--detach", MODAL_DOOR, "--resume", card.run]
         words += ["--encoded-file", _data_path(card)]
         return [*words, "--epochs", str(resolved.experiment.training.epochs)]
-    return ["worldmodel", "train", "--resume", f"runs/{card.run}"]
+    return ["worldmodel", "launch", "--resume", card.run]
 
 
 def _data_path(card: Card) -> str:

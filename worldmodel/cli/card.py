@@ -144,7 +144,7 @@ def lint(name: Name, data: Data = None, cards: Cards = CARDS, runs: Runs = RUNS,
 @card.command()
 def review(
     name: Name,
-    by: Annotated[str, typer.Option(help="Who reviews.")],
+    by: Annotated[str, typer.Option(help="Who reviews: the name that the card asks for.")],
     approve: Annotated[bool, typer.Option("--approve", help="It may run.")] = False,
     block: Annotated[bool, typer.Option("--block", help="It must not run as it is.")] = False,
     comment: Annotated[str, typer.Option(help="Why.")] = "",
@@ -157,6 +157,8 @@ def review(
 
     if approve == block:
         raise WrongUse("both or none of --approve and --block", "one of them", "say which")
+    if not by.strip():
+        raise WrongUse("--by with no name", "who reviews", "add --by NAME")
     if block and not comment:
         raise WrongUse("--block without --comment", "a reason that somebody can act on", "add --comment TEXT")
     file = CardFile.read(find_card(name, cards))
@@ -191,6 +193,48 @@ def ablate(name: Name, data: Data = None, cards: Cards = CARDS, runs: Runs = RUN
             "cards": {a.change.variable: str(a.path) if a.path else None for a in made},
         }
     )
+
+
+@card.command()
+def launch(
+    name: Name,
+    detach: Annotated[bool, typer.Option("--detach", help="Do not wait until it is well begun.")] = False,
+    data: Data = None,
+    cards: Cards = CARDS,
+    runs: Runs = RUNS,
+    as_json: Json = False,
+) -> int:
+    """Launch what the card says, under its rules; refused unless the card is in order and signed as it is now."""
+    from worldmodel.cards.gate import permit, rules_of
+    from worldmodel.launch import start
+    from worldmodel.runs import atomic, strict
+
+    view = _view(name, data, cards, runs)
+    permit(view)
+    run, backend = view.file.card.run, view.file.card.backend
+    # A queue may read it much later, so it lies beside the cards; the run keeps a copy of its own.
+    rules = cards / "rules" / f"{run}.yaml"
+    rules.parent.mkdir(parents=True, exist_ok=True)
+    atomic.write_text(rules, strict.dump(rules_of(view)))
+    where = str(view.facts.data.path.resolve())
+    output = Output(as_json)
+    done = start.launch(
+        [str(view.resolved.path), *view.resolved.overrides, "--data", where, "--rules", str(rules.resolve())],
+        stem=run,
+        runs=runs,
+        name=run,
+        backend=backend.name,
+        retries=backend.retries,
+        time_limit_s=backend.timeout_s and float(backend.timeout_s * (1 + backend.retries)),
+        wait=not detach,
+        tell=lambda what, text: output.say(f"{what:>10}  {text}"),
+    )
+    if done.said:
+        output.say(done.said)
+    if not done.exit_code:
+        output.say(f"next: worldmodel watch {done.run.path}")
+    output.result({"run": str(done.run.path), "hash": view.hash, "exit_code": done.exit_code})
+    return done.exit_code
 
 
 def _data(file: CardFile, data: Path | None) -> DataFacts | None:
