@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from conftest import Launches, events, is_cared_for, reasons, step_of, wait_for, worker_of
+from fake_worker import Launches, events, is_cared_for, reasons, step_of, wait_for, worker_of
 
 from worldmodel.errors import WrongUse
 from worldmodel.launch import board

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Launches, events, step_of, wait_for
+from fake_worker import Launches, events, step_of, wait_for
 
 from worldmodel.cli import main
 from worldmodel.launch import board, start
@@ -42,7 +42,7 @@ def verb(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Verb]:
-    """Launches the stand-in of conftest instead of a training."""
+    """Launches the stand-in of fake_worker instead of a training."""
 
     def commands(run: RunFolder, arguments: list[str], *, later: list[str]) -> tuple[list[str], list[str]]:
         command = [sys.executable, str(tmp_path / "worker.py"), str(run.path), mode["mode"]]

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Launches, events, reasons, step_of, wait_for
+from fake_worker import Launches, events, reasons, step_of, wait_for
 
 from worldmodel.errors import WrongUse
 from worldmodel.launch import slurm

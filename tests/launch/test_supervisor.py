@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Launches, events, reasons
+from fake_worker import Launches, events, reasons
 
 from worldmodel.launch import supervisor, watcher
 from worldmodel.launch.base import Order, write_order
