@@ -146,6 +146,15 @@ def test_wrong_use_is_one_line(shell: Shell, small_dataset: Path, words: tuple[s
     assert message in last
 
 
+def test_a_damaged_card_hides_no_other(shell: Shell, small_dataset: Path, places: Places) -> None:
+    shell("card", "new", "--from", "tiny", "--data", str(small_dataset), "--name", "night")
+    (places.cards / "broken.md").write_text("no front matter")
+    code, report = shell("card", "check")
+    assert code == 1
+    assert [bool(card["problems"]) for card in report["cards"]] == [True, False]
+    assert shell("card", "check", "broken")[0] == 2
+
+
 def test_no_cards(shell: Shell) -> None:
     assert shell("card", "check")[0] == 2
     assert "card new" in shell.err

@@ -90,9 +90,18 @@ def check(
     paths = [find_card(name, cards) for name in names] if names else sorted(cards.glob("*.md"))
     if not paths:
         raise WrongUse(f"no cards in {cards}", "at least one", "worldmodel card new --from CONFIG --data DATASET")
-    results, num_bad = [], 0
+    results: list[dict[str, Any]] = []
+    num_bad = 0
     for path in paths:
-        file = CardFile.read(path)
+        try:
+            file = CardFile.read(path)
+        except WrongUse as error:
+            if names:
+                raise
+            output.say(f"PROBLEM {error}")
+            results.append({"card": str(path), "problems": [str(error)], "stale": {}})
+            num_bad += 1
+            continue
         report = check_card(file, places, data=_data(file, data))
         stale = report.stale
         if write and report.view is not None and stale:
