@@ -12,6 +12,7 @@ submitit needs no cluster: that is how this file is tested.
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import subprocess
@@ -30,6 +31,7 @@ SETTINGS = "WORLDMODEL_SLURM"
 _CLUSTER = "slurm"
 _submitted: dict[str, Any] = {}
 """Jobs of this process: submitit's executor without a cluster knows its own children only."""
+atexit.register(_submitted.clear)  # they must go before the modules that their end calls
 _WAITING = ("PENDING", "REQUEUED", "CONFIGURING")
 _RUNNING = ("RUNNING", "COMPLETING", "SUSPENDED")
 
