@@ -28,7 +28,10 @@ def ingest(
     list_filters: Annotated[bool, typer.Option("--list-filters", help="Show all filters and stop.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Read replays into a dataset. A second run adds only what is new."""
+    """Read replays into a dataset. A second run adds only what is new.
+
+    An encoded file of the reference system (.pt) becomes a dataset of its own; no code in it is run.
+    """
     from worldmodel.replays.filters import DEFAULT_FILTERS, FILTERS, MIN_FRAMES, STRUCTURAL, check_names
 
     output = Output(as_json)
@@ -44,6 +47,8 @@ def ingest(
         raise WrongUse("no sources", "at least one folder, .slp file or archive", "worldmodel ingest SRC... --out DIR")
     if out is None:
         raise WrongUse("no --out", "the folder of the dataset", "worldmodel ingest SRC... --out DIR")
+    if any(path.suffix == ".pt" for path in sources):
+        return _convert(sources, out, output)
     if fixed := check_names(off or []) & STRUCTURAL:
         raise WrongUse(f"--off {sorted(fixed)[0]}", "a filter that can be off", "see worldmodel ingest --list-filters")
 
@@ -83,3 +88,25 @@ def ingest(
         output.say(f"next: worldmodel stats {out}")
     output.result({**asdict(report), "ignored": len(ignored), "dataset": str(out)})
     return 1 if report.interrupted else 0
+
+
+def _convert(sources: list[Path], out: Path, output: Output) -> int:
+    """The reference system's encoded file."""
+    from worldmodel.dataset.encoded import LACKS, convert
+    from worldmodel.tracking.progress import progress
+
+    if len(sources) != 1:
+        raise WrongUse(f"{len(sources)} sources with a .pt file", "the one file", "give each a dataset of its own")
+    with progress(f"converting {sources[0].name}", unit="games") as bar:
+        report = convert(sources[0], out, progress=lambda games, of: bar.advance(total=of))
+    output.say(
+        f"{report.accepted:,} games ({report.frames:,} frames) in {report.seconds:.1f} s, "
+        f"{sum(report.rejected.values()):,} rejected, {report.known:,} known before"
+    )
+    if report.rejected:
+        output.table(("rejected because", "games"), Counter(report.rejected).most_common())
+    output.say(f"what such a file lacks: {LACKS}")
+    output.say(f"{out}: {report.num_games:,} games, {report.num_frames:,} frames, content {report.content_hash[:16]}")
+    output.say(f"next: worldmodel stats {out}")
+    output.result({**asdict(report), "dataset": str(out)})
+    return 0
