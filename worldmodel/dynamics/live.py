@@ -1,4 +1,4 @@
-"""Worlds that live in place: one set of buffers, overwritten by every step. The fast way to step many worlds for long.
+"""Worlds that live in place: one set of buffers, overwritten by every step. For very many worlds, and for CUDA.
 
 Owns: the buffers, and the captured graph of a step on CUDA. Must not: be another transition (the step is the world's).
 
@@ -32,8 +32,8 @@ _NUM_BUTTONS = len(cast(Buttons, LAYOUT.pad_buttons.codec).masks)
 class Live:
     """B worlds in buffers of their own, begun as copies of a moment.
 
-    compile: on a CPU, the step and its writing back are one compiled function, which writes the recurrent state once.
-    On CUDA the step is captured as a graph whatever `compile` says; with it, the kernels inside are compiled too.
+    compile: on a CPU, the step and its writing back are one compiled function. It saves memory, not time: there
+    `World(compile=True)` was measured faster (benchmarks/results/rollout_cpu2_20261123.md). On CUDA the step is captured as a graph whatever `compile` says; with it, the kernels inside are compiled too.
     """
 
     def __init__(self, world: World, moment: Moment, *, compile: bool = False) -> None:

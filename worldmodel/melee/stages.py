@@ -18,8 +18,9 @@ How each number was checked, on 248 real two-player games (2.2 million frames) o
 - Pokémon Stadium: this is the untransformed stage.
 - spawn points: `x` and `y` of the first row of 250 real two-player games (Slippi 3.9-3.17). They follow the order of
   the ports, not their numbers (ports 1 and 3 begin as ports 1 and 2 do), and both players face the middle: these are
-  the neutral spawns of tournament play, which the unmodified game does not have for ports 3 and 4. The one exception
-  seen is the leader of the Ice Climbers (`melee.entry.POPO_AHEAD`).
+  the neutral spawns of tournament play. Console replays of the unmodified game may begin elsewhere, by port number, and
+  in old versions a little lower on Dream Land. The one exception seen is the leader of the Ice Climbers
+  (`melee.entry.POPO_AHEAD`).
 """
 
 from __future__ import annotations
