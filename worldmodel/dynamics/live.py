@@ -33,7 +33,8 @@ class Live:
     """B worlds in buffers of their own, begun as copies of a moment.
 
     compile: on a CPU, the step and its writing back are one compiled function. It saves memory, not time: there
-    `World(compile=True)` was measured faster (benchmarks/results/rollout_cpu2_20261123.md). On CUDA the step is captured as a graph whatever `compile` says; with it, the kernels inside are compiled too.
+    `World(compile=True)` was measured faster (benchmarks/results/rollout_cpu2_20261123.md). On CUDA the step is
+    captured as a graph whatever `compile` says; with it, the kernels inside are compiled too.
     """
 
     def __init__(self, world: World, moment: Moment, *, compile: bool = False) -> None:
