@@ -120,7 +120,9 @@ def main() -> None:
     print(f"one GEMM in this run: {gemm:.0f} GFLOP/s")
     finish("train_step", {
         "threads": options.threads, "compiled": options.compile, "gemm_gflops": round(gemm, 1),
-        "cases": {name: {key: round(value, 3) for key, value in row.items() if value == value} for name, row in rows.items()},
+        "cases": {
+            name: {key: round(value, 3) for key, value in row.items() if value == value} for name, row in rows.items()
+        },
     })  # fmt: skip
 
 

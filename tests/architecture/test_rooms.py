@@ -33,8 +33,11 @@ NO_TORCH_BELOW = 4
 
 DOORS = {
     "py7zr": {"replays/archive.py"},
-    "onnx": {"export"}, "onnxscript": {"export"}, "onnxruntime": {"export"},
-    "gymnasium": {"env"}, "pettingzoo": {"env"},
+    "onnx": {"export"},
+    "onnxscript": {"export"},
+    "onnxruntime": {"export"},
+    "gymnasium": {"env"},
+    "pettingzoo": {"env"},
     "peppi_py": set(),  # a test oracle, never the product's parser
     "wandb": {"tracking/wandb.py"},
     "modal": {"launch/modal.py", "scripts/modal_train.py"},

@@ -83,7 +83,11 @@ def backend_of(name: str) -> Backend:
         from worldmodel.launch.slurm import Slurm
 
         return Slurm()
-    raise WrongUse(f"backend {name!r}", "local or slurm", "write --backend local")
+    if name == "modal":
+        from worldmodel.launch.modal import Modal
+
+        return Modal()
+    raise WrongUse(f"backend {name!r}", "local, slurm or modal", "write --backend local")
 
 
 def train_commands(run: RunFolder, arguments: list[str], *, later: list[str]) -> tuple[list[str], list[str]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from worldmodel.errors import WrongUse
-from worldmodel.launch.base import read_care, read_order
+from worldmodel.launch.base import Order, backend_of, read_care, read_order
 from worldmodel.launch.watcher import VANISHED, kind_of
 from worldmodel.runs.folder import RunFolder
 from worldmodel.runs.lock import hold
@@ -67,6 +67,8 @@ def look(run: RunFolder, *, close: bool = True) -> Sight:
     progress_s = None if ages is None else ages[1]
     process = status.get("process") or {}
     alive = is_alive(process) if process else False
+    if alive is None and (order := read_order(run)) is not None and order.backend == "modal":
+        return _from_afar(run, order)
     if alive is None:
         hint_s = age_by_file_s(run.status)
         hint = "" if hint_s is None else f", file {hint_s:.0f} s old"
@@ -85,6 +87,17 @@ def look(run: RunFolder, *, close: bool = True) -> Sight:
     if progress_s is not None and progress_s > STALE_S:
         return Sight(run, "stale", f"did not get on for {progress_s / 60:.0f} min", progress_s, status)
     return Sight(run, "starting" if status["phase"] == "starting" else "running", status["phase"], progress_s, status)
+
+
+def _from_afar(run: RunFolder, order: Order) -> Sight:
+    """A run on a machine that only its platform can see: asked, and its record brought here."""
+    found = backend_of(order.backend).poll(run, order)
+    status = read_status(run) or {}
+    if status.get("phase") == "ended":
+        reason = str(status.get("reason"))
+        return Sight(run, kind_of(reason), reason, status=status)
+    state = "running" if found.state == "running" else "unseen"
+    return Sight(run, state, str(status.get("phase") or found.detail), status=status)
 
 
 def _without_status(run: RunFolder) -> Sight:

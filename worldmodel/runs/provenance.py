@@ -7,6 +7,7 @@ installed package), or fail because some fact cannot be had: it is then recorded
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import subprocess
@@ -20,6 +21,8 @@ from typing import Any
 
 _PACKAGE = "worldmodel"
 _CHECKOUT = Path(__file__).resolve().parents[2]
+CODE = "WORLDMODEL_CODE"
+"""Environment variable with the code's version as JSON, where the code is without its repository (a container)."""
 _VERSIONS_OF = ("torch", "numpy", "pyarrow", "pydantic", "safetensors")
 
 
@@ -30,11 +33,17 @@ class CodeVersion:
     version: str
     git_sha: str | None
     diff: str
+    diff_sha256: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """For run.json; of the diff only whether there is one, and its hash."""
-        diff_sha256 = hashlib.sha256(self.diff.encode()).hexdigest() if self.diff else None
-        return {"version": self.version, "git_sha": self.git_sha, "dirty": bool(self.diff), "diff_sha256": diff_sha256}
+        diff_sha256 = hashlib.sha256(self.diff.encode()).hexdigest() if self.diff else self.diff_sha256
+        return {
+            "version": self.version,
+            "git_sha": self.git_sha,
+            "dirty": diff_sha256 is not None,
+            "diff_sha256": diff_sha256,
+        }
 
 
 def code_version(checkout: Path = _CHECKOUT) -> CodeVersion:
@@ -42,7 +51,8 @@ def code_version(checkout: Path = _CHECKOUT) -> CodeVersion:
     version = _version(_PACKAGE) or "unknown"
     sha = _git(checkout, "rev-parse", "HEAD") if (checkout / ".git").exists() else None
     if sha is None:
-        return CodeVersion(version, None, "")
+        told = json.loads(os.environ.get(CODE) or "{}")
+        return CodeVersion(told.get("version") or version, told.get("git_sha"), "", told.get("diff_sha256"))
     diff = _git(checkout, "diff", "HEAD", "--no-color") or ""
     unknown = _git(checkout, "ls-files", "--others", "--exclude-standard", "--", _PACKAGE) or ""
     for name in unknown.splitlines():

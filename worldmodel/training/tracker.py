@@ -54,10 +54,13 @@ def mirroring(run: RunFolder, track: Track, *, sync: bool = False) -> Mirroring:
         told = json.loads(run.provenance.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise WrongUse(f"{run.path}: {error}", "the folder of a run", "check the path") from None
+    policy = track.policy or before.get("policy") or "off"
+    if track.policy is None and policy == "required" and any(one.step for one in run.all_checkpoints()):
+        policy = "optional"  # it has begun: from then on a tracker's failure must not be in its way
     limits = {"finish_s": 600, "pid": None} if sync else {}
     return Mirroring(
         run.path,
-        cast(Policy, track.policy or before.get("policy") or "off"),
+        cast(Policy, policy),
         project=track.project or before.get("project") or PROJECT,
         entity=track.entity or before.get("entity"),
         name=run.id,

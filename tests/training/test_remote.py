@@ -1,0 +1,186 @@
+"""An attempt on a machine that may go: the same call again goes on, what is fatal is not paid for twice."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+from tiny_experiment import make_experiment
+
+from worldmodel.errors import WorldModelError, WrongUse
+from worldmodel.runs.folder import RunFolder
+from worldmodel.runs.strict import dump
+from worldmodel.tracking import jsonl
+from worldmodel.training import remote
+from worldmodel.training.remote import GoOn, Place, attempt
+from worldmodel.training.tracker import Track
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> str:
+    path = tmp_path / "small.yaml"
+    path.write_text(dump(make_experiment(training={"val_windows": 8})))
+    return str(path)
+
+
+@pytest.fixture
+def place(dataset_path: Path, tmp_path: Path) -> Place:
+    """A data volume with a dataset, a runs volume that is empty."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/ds").symlink_to(dataset_path)
+    (tmp_path / "runs").mkdir()
+    return Place(tmp_path / "data", tmp_path / "runs", commit=lambda: None)
+
+
+def quiet(text: str) -> None:
+    pass
+
+
+def go(place: Place, config: str, name: str = "r", **more: object) -> dict[str, object]:
+    given = {"encoded_file": "/ds", "epochs": 1, "track": Track(), "device": "cpu", "say": quiet} | more
+    return attempt(place, config=config, run_name=name, **given)  # type: ignore[arg-type]
+
+
+def weights(run: Path) -> bytes:
+    newest, _ = RunFolder(run).newest_checkpoint()
+    return newest.weights.read_bytes()
+
+
+def test_cut_into_attempts_it_ends_in_the_same_weights(place: Place, config: str) -> None:
+    whole = go(place, config, "whole")
+    commits: list[int] = []
+    limited = Place(place.data, place.runs, lambda: commits.append(1), call="fc-1", time_limit_s=2.5)
+    free = Place(place.data, place.runs, lambda: commits.append(1), call="fc-1")
+    with pytest.raises(GoOn, match="deadline at step"):
+        go(limited, config, "cut")
+    result = go(free, config, "cut")
+    assert (result["reason"], result["step"]) == ("finished", whole["step"])
+    assert weights(place.runs / "cut") == weights(place.runs / "whole")
+    assert commits
+    told = json.loads((place.runs / ".calls/fc-1.json").read_text())
+    assert told["attempts"][0]["step"] == -1
+    published = [row for row in jsonl.read(place.runs / "cut/events.jsonl").rows if row["event"] == "published"]
+    assert published[-1]["of_step"] == result["step"]
+
+
+def test_the_cards_resume_makes_a_second_run(place: Place, config: str) -> None:
+    """`--resume mamba2-22k-ss ... --run-name mamba2-22k-ss-resumed`: epochs are totals, the first run stays."""
+    first = go(place, config, "first")
+    before = weights(place.runs / "first")
+    second = go(place, config, "first-resumed", resume="first", epochs=2)
+    assert second["step"] == 2 * int(str(first["step"]))
+    assert weights(place.runs / "first") == before
+    told = json.loads((place.runs / "first-resumed/run.json").read_text())
+    assert told["branched_from"]["run"] == "first"
+    both = go(place, config, "both", epochs=1)
+    assert both["reason"] == "finished"
+    in_place = go(place, config, "both", resume="both", epochs=2)
+    assert in_place["step"] == second["step"]
+
+
+def test_a_checkpoint_is_a_place_to_resume_from(place: Place, config: str) -> None:
+    go(place, config, "first")
+    checkpoints = RunFolder(place.runs / "first").all_checkpoints()
+    name = f"first/checkpoints/{checkpoints[0].path.name}"
+    again = go(place, config, "again", resume=name)
+    assert weights(place.runs / "again") == weights(place.runs / "first")
+    assert again["reason"] == "finished"
+
+
+def test_what_to_resume_is_known_before_any_data_is_read(place: Place, config: str) -> None:
+    with pytest.raises(WrongUse, match="no run 'nothing'"):
+        go(place, config, "x", resume="nothing", encoded_file="/not-there")
+    go(place, config, "r")
+    newest, _ = RunFolder(place.runs / "r").newest_checkpoint()
+    newest.state.write_bytes(b"damaged")
+    with pytest.raises(WrongUse, match="whole checkpoint"):
+        go(place, config, "x", resume=f"r/checkpoints/{newest.path.name}", encoded_file="/not-there")
+    with pytest.raises(WrongUse, match="upload it"):
+        go(place, config, "y", encoded_file="/not-there")
+    with pytest.raises(WrongUse, match="--resume r goes on with it"):
+        go(place, config, "r")
+
+
+def test_what_is_fatal_is_not_tried_again(place: Place, config: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    of_call = Place(place.data, place.runs, lambda: None, call="fc-2")
+    with pytest.raises(WrongUse, match="upload it"):
+        go(of_call, config, "x", encoded_file="/not-there")
+    monkeypatch.setattr(remote, "_train", lambda *a: pytest.fail("it was tried again"))
+    with pytest.raises(WorldModelError, match="said by an earlier attempt"):
+        go(of_call, config, "x", encoded_file="/not-there")
+
+
+def test_attempts_that_do_not_get_on_are_given_up(place: Place, config: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    of_call = Place(place.data, place.runs, lambda: None, call="fc-3")
+
+    def crash(*given: object, **named: object) -> None:
+        raise RuntimeError("the driver is gone")
+
+    monkeypatch.setattr(remote, "run_training", crash)
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            go(of_call, config, "x")
+    with pytest.raises(WorldModelError, match="given up: 2 attempts"):
+        go(of_call, config, "x")
+
+
+def test_an_end_by_a_rule_is_an_end(place: Place, config: str) -> None:
+    """Returned, not raised: a platform would begin again what a rule has ended."""
+    result = go(place, config, rules="kill:\n  - {rule: above, metric: loss/total, threshold: 0.0001}\n")
+    assert result["reason"] == "rule: above"
+
+
+def test_a_commit_that_fails_is_tried_again(place: Place, config: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote.time, "sleep", lambda seconds: None)
+    tried, said = list[int](), list[str]()
+
+    def commit() -> None:
+        tried.append(1)
+        if 1 < len(tried) < 4:
+            raise RuntimeError("the volume is busy")
+
+    result = go(Place(place.data, place.runs, commit), config, say=said.append)
+    assert result["reason"] == "finished"
+    assert any("the volume is busy" in line for line in said)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("modal") is None, reason="Modal's client is not installed (extra `modal`)")
+@pytest.mark.filterwarnings("ignore")
+def test_the_door_itself_trains_with_folders_as_volumes(
+    dataset_path: Path, config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The function that goes over, on an encoded file: converted, trained, resumed under the card's second name."""
+    import numpy as np
+    import torch
+
+    from worldmodel.scripts import modal_train
+
+    rng = np.random.default_rng(0)
+    num_games, num_frames = 20, 120
+    ints = np.zeros((num_games * num_frames, 17), np.int64)
+    ints[:, -1] = 31
+    file = {
+        "floats": torch.from_numpy(rng.random((num_games * num_frames, 56), np.float32)),
+        "ints": torch.from_numpy(ints),
+        "game_offsets": torch.arange(num_games + 1) * num_frames,
+        "encoding_config": {},
+    }
+    (tmp_path / "data").mkdir()
+    torch.save(file, tmp_path / "data/encoded-tiny.pt")
+    monkeypatch.setenv("WORLDMODEL_LOCAL_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("WORLDMODEL_LOCAL_RUNS", str(tmp_path / "runs"))
+    (tmp_path / "runs").mkdir()
+    text = Path(config).read_text()
+    first = modal_train.train.local("/encoded-tiny.pt", epochs=1, run_name="mamba2-22k-ss", config=text)
+    assert first["reason"] == "finished"
+    second = modal_train.train.local(
+        resume="mamba2-22k-ss", encoded_file="/encoded-tiny.pt", epochs=2, run_name="mamba2-22k-ss-resumed"
+    )
+    assert second["step"] == 2 * first["step"]
+    assert sorted(path.name for path in (tmp_path / "runs").glob("mamba*")) == [
+        "mamba2-22k-ss",
+        "mamba2-22k-ss-resumed",
+    ]
