@@ -6,8 +6,7 @@ Owns: the settings and their defaults, the order of work. Must not: define a met
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,10 +128,9 @@ def evaluate_model(
     "counterfactuals". Raises WrongUse if no game is long enough for a window."""
     contestants = {MODEL: model} | {name: naive.to(device) for name, naive in baselines().items()}
     lists = choose_starts(dataset, games, settings)
-    with _without_subnormals():
-        step = _one_step(contestants, dataset, games, settings, device, quiet)
-        loops = _rollouts(contestants, dataset, games, lists, settings, device, quiet)
-        forks = _forks(contestants, dataset, settings, device, quiet)
+    step = _one_step(contestants, dataset, games, settings, device, quiet)
+    loops = _rollouts(contestants, dataset, games, lists, settings, device, quiet)
+    forks = _forks(contestants, dataset, settings, device, quiet)
 
     ledger = Ledger(games.id)
     result.enter_step(ledger, step, comparable_losses=model.rules.kind == "residual")
@@ -249,17 +247,6 @@ def is_synthetic(dataset: Dataset) -> bool:
     """Whether all games are the simulator's."""
     column = "platform"
     return column in dataset.games.column_names and set(dataset.games[column].to_pylist()) == {"synth"}
-
-
-@contextmanager
-def _without_subnormals() -> Iterator[None]:
-    """Recurrent states fade into subnormal numbers, which a CPU is slow at: count them as 0 meanwhile."""
-    before = not torch.tensor(1e-39).mul(1.0).item()
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(before)
 
 
 def _tick(advance: Any, quiet: bool) -> Tick | None:

@@ -35,8 +35,6 @@ class Stepper:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        # Numbers of a decaying memory that are too small to matter cost a CPU a hundred times their due.
-        options.add_session_config_entry("session.set_denormal_as_zero", "1")
         self._session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self.inputs = {
             given.name: (tuple(given.shape[1:]), _DTYPES[given.type]) for given in self._session.get_inputs()

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,6 @@ from worldmodel.launch.device import hold_device
 from worldmodel.runs.folder import RunFolder
 from worldmodel.runs.process import identity, is_alive, kill_with_children
 from worldmodel.runs.status import read_status
-
-_started: list[subprocess.Popen[bytes]] = []
-"""Our children that are left alone: nobody waits for them, but while we live they are ours to be fetched."""
 
 
 class Local:
@@ -48,7 +46,8 @@ class Local:
         finally:
             if lock is not None:
                 os.close(lock)  # ours; the supervisor has its own, of the same lock
-        _started.append(supervisor)
+        # It is left alone; a child that ends while we live is ours to be fetched all the same.
+        threading.Thread(target=supervisor.wait, name=f"supervisor of {run.id}", daemon=True).start()
         order = order.model_copy(update={"job": {"pid": str(supervisor.pid)}})
         write_order(run, order)
         return order
