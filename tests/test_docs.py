@@ -50,3 +50,8 @@ def test_python_of_the_guide_runs(tmp_path: Path) -> None:
     assert len(blocks) >= 3
     for block in blocks:
         exec(compile(block.replace('"dataset"', repr(str(tmp_path / "dataset"))), "guide.md", "exec"), {})
+
+
+def test_every_benchmark_is_listed() -> None:
+    listed = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    assert [path.name for path in (ROOT / "benchmarks").glob("*.py") if f"`{path.name}`" not in listed] == []
