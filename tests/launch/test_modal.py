@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from worldmodel.errors import WrongUse
-from worldmodel.launch import board
+from worldmodel.launch import board, start
 from worldmodel.launch.base import Order, write_order
-from worldmodel.launch.modal import Declaration, Modal, call_arguments, pins
+from worldmodel.launch.modal import Modal, call_arguments
+from worldmodel.launch.modal_asks import Declaration, pins
 from worldmodel.runs import atomic
 from worldmodel.runs.folder import RunFolder
 
@@ -49,25 +50,25 @@ def modal_cli(*words: str, **environment: str) -> subprocess.CompletedProcess[st
     ("key", "value", "said"),
     [
         ("GPU", "NOPE", "GPU 'NOPE'"),
-        ("GPU", "A100-40GB,H100:99", "H100:99"),
+        ("GPU", "A100-40GB,H100:8", "H100:8"),
         ("TIMEOUT_S", "100000", "a timeout of 100,000 s"),
         ("RETRIES", "50", "50 retries"),
         ("RETRIES", "many", "a number"),
-        ("BUDGET_USD", "25", "11 attempts of 24 h on A100-40GB may cost"),
+        ("BUDGET_USD", "25", "11 attempts of 24 h on A100-40GB: "),
         ("GPUS", "L4", "check the name"),
     ],
 )
 def test_what_modal_would_not_check_is_checked(key: str, value: str, said: str) -> None:
     with pytest.raises(WrongUse, match=said.replace("(", r"\(")):
-        Declaration.of_environment({f"WORLDMODEL_MODAL_{key}": value})
+        Declaration.of({}, {f"WORLDMODEL_MODAL_{key}": value})
 
 
 def test_a_declaration_goes_over_whole() -> None:
-    asked = Declaration.of_environment({"WORLDMODEL_MODAL_GPU": "L4, H100!:2", "WORLDMODEL_MODAL_RETRIES": "0"})
-    assert asked.gpus == ["L4", "H100!:2"]
-    assert asked.worst_usd() == pytest.approx(2 * 3.95 * 24)
-    assert Declaration.of_environment(asked.as_environment()) == asked
-    assert Declaration.of_environment({}).timeout_s == 86_400
+    asked = Declaration.of({}, {"WORLDMODEL_MODAL_GPU": "L4, H100!", "WORLDMODEL_MODAL_RETRIES": "0"})
+    assert asked.gpus == ["L4", "H100!"]
+    assert asked.worst_usd() == pytest.approx(3.95 * 24)
+    assert Declaration.of({}, asked.as_environment()) == asked
+    assert Declaration.of({}, {}).timeout_s == 86_400
 
 
 def test_the_image_is_pinned(tmp_path: Path) -> None:
@@ -135,10 +136,20 @@ class FolderCloud:
         self.asked: list[dict[str, Any]] = []
         self.now = ("running", "")
         self.num_cancels = 0
+        self.there = ["/encoded-22k.pt", "/ds"]
+        self.last_words: dict[str, Any] = {}
 
-    def spawn(self, arguments: dict[str, Any]) -> str:
+    def require(self, declared: Declaration, name: str) -> None:
+        if name not in self.there:
+            raise WrongUse(f"no {name}", "a dataset", "upload it")
+
+    def spawn(self, declared: Declaration, arguments: dict[str, Any]) -> dict[str, str]:
+        self.declared = declared
         self.asked.append(arguments)
-        return "fc-1"
+        return {"call": "fc-1", "app": "ap-1"}
+
+    def told(self, call: str) -> dict[str, Any]:
+        return self.last_words
 
     def state(self, call: str) -> tuple[str, str]:
         assert call == "fc-1"
@@ -148,7 +159,8 @@ class FolderCloud:
         for file in (self.volume / run.id).glob("*.json*"):
             shutil.copy(file, run.path / file.name)
 
-    def logs(self, call: str) -> str:
+    def logs(self, job: dict[str, str]) -> str:
+        assert job["app"] == "ap-1"
         return "what it said\n"
 
     def cancel(self, call: str) -> None:
@@ -165,7 +177,7 @@ def remote_status(volume: Path, phase: str, reason: str | None = None) -> None:
 
 def test_the_backend_from_submission_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cloud = FolderCloud(tmp_path / "volume")
-    backend = Modal(cloud)  # type: ignore[arg-type]
+    backend = Modal(cloud, look_s=0)  # type: ignore[arg-type]
     monkeypatch.setattr(board, "backend_of", lambda name: backend)
     run = RunFolder.create(tmp_path / "runs", experiment="x", name="r")
     first = ["python", "-m", "worldmodel", "train", "mamba2-medium-gpu", "training.lr=1e-3"]
@@ -197,28 +209,103 @@ def test_the_backend_from_submission_to_the_end(tmp_path: Path, monkeypatch: pyt
 
 def test_a_call_that_died_without_a_word_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cloud = FolderCloud(tmp_path / "volume")
-    backend = Modal(cloud)  # type: ignore[arg-type]
+    backend = Modal(cloud, look_s=0)  # type: ignore[arg-type]
     monkeypatch.setattr(board, "backend_of", lambda name: backend)
     run = RunFolder.create(tmp_path / "runs", experiment="x", name="r")
-    order = backend.submit(run, Order(backend="modal", first=["train", "tiny", "--data", "d"], again=[], cwd="/"))
-    assert order.job == {"call": "fc-1"}
+    order = backend.submit(run, Order(backend="modal", first=["train", "tiny", "--data", "/ds"], again=[], cwd="/"))
+    assert (order.job["call"], order.job["app"]) == ("fc-1", "ap-1")
     cloud.now = ("over", "ModuleNotFoundError: No module named 'x'")
     sight = board.look(run)
     assert sight.is_over
     assert "ModuleNotFoundError" in sight.why
 
 
-def test_a_run_goes_on(tmp_path: Path) -> None:
+def test_what_gave_up_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start that no attempt can mend: its line is the run's end, and the last of its log."""
+    cloud = FolderCloud(tmp_path / "volume")
+    backend = Modal(cloud, look_s=0)  # type: ignore[arg-type]
+    monkeypatch.setattr(board, "backend_of", lambda name: backend)
+    run = RunFolder.create(tmp_path / "runs", experiment="x", name="r")
+    order = backend.submit(run, Order(backend="modal", first=["train", "tiny", "--data", "/ds"], again=[], cwd="/"))
+    cloud.now = ("over", "InputCancellation: ")
+    cloud.last_words = {"fatal": "r exists; expected a new run name; --resume r goes on with it", "exit_code": 2}
+    assert board.look(run).why.startswith("exit code 2: worldmodel: r exists")
+    assert backend.logs(run, order)[0].read_text().splitlines()[-1].startswith("worldmodel: r exists")
+
+
+def test_a_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its checkpoints are not here, and what it was asked for before is asked for again."""
+    cloud = FolderCloud(tmp_path / "volume")
+    backend = Modal(cloud, look_s=0)  # type: ignore[arg-type]
+    monkeypatch.setattr(board, "backend_of", lambda name: backend)
+    monkeypatch.setattr(start, "backend_of", lambda name: backend)
+    run = RunFolder.create(tmp_path / "runs", experiment="x", name="r")
+    run.config.write_text("")
+    atomic.write_json(run.provenance, {"dataset": {"path": "/data/ds"}})
+    cloud.there.append("/data/ds")
+    write_order(run, Order(backend="modal", first=["train"], again=["x"], cwd="/", asks={"gpu": "L4"}))
+    remote_status(cloud.volume, "ended", "deadline")
+    cloud.fetch(run)
+    done = start.go_on(run, later=["--epochs", "4"], backend="modal", wait=False)
+    asked = cloud.asked[0]
+    assert (asked["resume"], asked["epochs"], asked["encoded_file"]) == ("r", 4, "/data/ds")
+    assert cloud.declared.gpu == "L4"
+    assert "1 attempts of 24 h on L4" in backend.describe(done.order)
+
+
+def test_what_an_order_asks_is_declared(tmp_path: Path) -> None:
+    """A dataset that lies here is the one of its name there, with the same content; a limit is that of all attempts."""
+    dataset = tmp_path / "games"
+    dataset.mkdir()
+    (dataset / "manifest.json").write_text('{"content_hash": "abc"}')
+    cloud = FolderCloud(tmp_path)
+    cloud.there.append("/games")
+    run = RunFolder.create(tmp_path / "runs", experiment="x", name="r")
+    first = ["train", "tiny", "--data", str(dataset), "--track", "required"]
+    order = Order(
+        backend="modal", first=first, again=[], cwd="/", retries=3, time_limit_s=7200, card_hash="c0ffee",
+        asks={"gpu": "H100!", "timeout_s": "3600", "memory_mb": "1024"},
+    )  # fmt: skip
+    Modal(cloud).submit(run, order)  # type: ignore[arg-type]
+    found = cloud.declared
+    assert (found.gpu, found.timeout_s, found.memory_mb, found.retries) == ("H100!", 3600, 1024, 3)
+    asked = cloud.asked[0]
+    assert (asked["encoded_file"], asked["data_hash"], asked["track"]) == ("/games", "abc", "required")
+    assert (asked["time_limit_s"], asked["card"]) == (7200, "c0ffee")
+
+
+def test_a_dataset_that_is_not_there_is_said_before_it_is_paid_for(tmp_path: Path) -> None:
     cloud = FolderCloud(tmp_path)
     run = RunFolder.create(tmp_path / "runs", experiment="x", name="r")
-    atomic.write_json(run.provenance, {})
-    again = ["python", "-m", "worldmodel", "train", "--resume", str(run.path), "--epochs", "4"]
-    order = Order(backend="modal", first=["train"], again=again, cwd="/")
-    write_order(run, order)
-    Modal(cloud).submit(run, order)  # type: ignore[arg-type]
-    assert (cloud.asked[0]["resume"], cloud.asked[0]["epochs"]) == ("r", 4)
+    with pytest.raises(WrongUse, match="no /other"):
+        Modal(cloud).submit(  # type: ignore[arg-type]
+            run, Order(backend="modal", first=["train", "tiny", "--data", "/other"], again=[], cwd="/")
+        )
+    assert not cloud.asked
+
+
+def test_a_table_of_runs_needs_no_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Modal cannot be asked its runs are shown as unseen, and it is not asked again for a while."""
+
+    class Deaf(FolderCloud):
+        num_asked = 0
+
+        def state(self, call: str) -> tuple[str, str]:
+            self.num_asked += 1
+            raise WrongUse("Modal without its client", "the extra", "pip install")
+
+    cloud = Deaf(tmp_path)
+    backend = Modal(cloud)  # type: ignore[arg-type]
+    monkeypatch.setattr(board, "backend_of", lambda name: backend)
+    monkeypatch.setattr("worldmodel.launch.modal._POLLS", {})
+    run = RunFolder.create(tmp_path / "runs", experiment="x", name="r")
+    backend.submit(run, Order(backend="modal", first=["train", "tiny", "--data", "/ds"], again=[], cwd="/"))
+    assert [board.look(run).state for _ in range(3)] == ["unseen"] * 3
+    assert cloud.num_asked == 1
 
 
 def test_words_that_mean_nothing_there() -> None:
     with pytest.raises(WrongUse, match="--profile on Modal"):
         call_arguments("r", ["train", "tiny", "--profile"], False)
+    with pytest.raises(WrongUse, match="--device on Modal"):
+        call_arguments("r", ["train", "tiny", "--device", "cuda:1"], False)

@@ -11,11 +11,11 @@ from tiny_experiment import make_experiment
 
 from worldmodel.errors import WorldModelError, WrongUse
 from worldmodel.runs.folder import RunFolder
+from worldmodel.runs.status import read_status
 from worldmodel.runs.strict import dump
 from worldmodel.tracking import jsonl
 from worldmodel.training import remote
-from worldmodel.training.remote import GoOn, Place, attempt
-from worldmodel.training.tracker import Track
+from worldmodel.training.remote import GoOn, Place, Work, attempt
 
 
 @pytest.fixture
@@ -39,8 +39,9 @@ def quiet(text: str) -> None:
 
 
 def go(place: Place, config: str, name: str = "r", **more: object) -> dict[str, object]:
-    given = {"encoded_file": "/ds", "epochs": 1, "track": Track(), "device": "cpu", "say": quiet} | more
-    return attempt(place, config=config, run_name=name, **given)  # type: ignore[arg-type]
+    given = {"encoded_file": "/ds", "epochs": 1, "device": "cpu"} | more
+    say = given.pop("say", quiet)
+    return attempt(place, Work(config=config, run_name=name, **given), say=say)  # type: ignore[arg-type]
 
 
 def weights(run: Path) -> bytes:
@@ -103,11 +104,61 @@ def test_what_to_resume_is_known_before_any_data_is_read(place: Place, config: s
         go(place, config, "r")
 
 
+def test_an_older_checkpoint_is_branched_or_refused(place: Place, config: str) -> None:
+    """Never the newest one in its place without a word."""
+    go(place, config, "r")
+    first = RunFolder(place.runs / "r").all_checkpoints()[0]
+    name = f"r/checkpoints/{first.path.name}"
+    with pytest.raises(WrongUse, match=r"under which it is branched"):
+        go(place, config, "r", resume=name)
+    with pytest.raises(WrongUse, match=r"under which it is branched"):
+        go(place, config, "", resume=name)
+    assert go(place, config, "r2", resume=name)["reason"] == "finished"
+    assert weights(place.runs / "r2") == weights(place.runs / "r")
+
+
+def test_a_run_without_a_name_keeps_the_one_it_got(place: Place, config: str) -> None:
+    limited = Place(place.data, place.runs, lambda: None, call="fc-9", time_limit_s=2.5)
+    with pytest.raises(GoOn):
+        go(limited, config, "")
+    result = go(Place(place.data, place.runs, lambda: None, call="fc-9"), config, "")
+    (run,) = place.runs.glob("small-*")
+    assert (result["reason"], Path(str(result["run"])).name) == ("finished", run.name)
+
+
+def test_the_limit_of_all_attempts_is_an_end(place: Place, config: str) -> None:
+    """Not raised: there is no sense in another attempt."""
+    of_call = Place(place.data, place.runs, lambda: None, call="fc-8")
+    result = go(of_call, config, time_limit_s=2.5)
+    assert result["reason"] == "deadline"
+    status = read_status(RunFolder(place.runs / "r"))
+    assert status is not None
+    events = [row for row in jsonl.read(place.runs / "r/events.jsonl").rows if row["event"] == "proved"]
+    assert [row["what"] for row in events] == ["validation", "checkpoint"]  # what a launcher waits for
+
+
+def test_another_dataset_of_the_same_name_is_refused(place: Place, config: str) -> None:
+    with pytest.raises(WrongUse, match="upload the dataset that was meant"):
+        go(place, config, data_hash="0" * 64)
+    assert not (place.runs / "r").exists()
+
+
+def test_an_error_that_a_rule_is_about_is_an_end_like_any_rules(place: Place, config: str) -> None:
+    text = Path(config).read_text().replace("lr: ", "lr: 1e30 # ")
+    Path(config).write_text(text)
+    result = go(place, config, rules="kill:\n  - {rule: non_finite}\n")
+    assert result["reason"] == "rule: non_finite"
+
+
 def test_what_is_fatal_is_not_tried_again(place: Place, config: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    of_call = Place(place.data, place.runs, lambda: None, call="fc-2")
+    asked: list[int] = []
+    of_call = Place(place.data, place.runs, lambda: None, call="fc-2", no_more=lambda: asked.append(1))
     with pytest.raises(WrongUse, match="upload it"):
         go(of_call, config, "x", encoded_file="/not-there")
-    monkeypatch.setattr(remote, "_train", lambda *a: pytest.fail("it was tried again"))
+    assert asked == [1]
+    told = json.loads((place.runs / ".calls/fc-2.json").read_text())
+    assert (told["exit_code"], "upload it" in told["fatal"]) == (2, True)
+    monkeypatch.setattr(remote, "_train", lambda *given: pytest.fail("it was tried again"))
     with pytest.raises(WorldModelError, match="said by an earlier attempt"):
         go(of_call, config, "x", encoded_file="/not-there")
 

@@ -215,6 +215,7 @@ def launch(
 ) -> int:
     """Launch what the card says, under its rules; refused unless the card is in order and signed as it is now."""
     from worldmodel.cards.gate import permit, rules_of
+    from worldmodel.cards.orders import asks_of, train_words
     from worldmodel.launch import start
     from worldmodel.runs import atomic, strict
 
@@ -225,16 +226,23 @@ def launch(
     rules = cards / "rules" / f"{run}.yaml"
     rules.parent.mkdir(parents=True, exist_ok=True)
     atomic.write_text(rules, strict.dump(rules_of(view)))
-    where = str(view.facts.data.path.resolve())
     output = Output(as_json)
+    resolved = view.resolved
     done = start.launch(
-        [str(view.resolved.path), *view.resolved.overrides, "--data", where, "--rules", str(rules.resolve())],
+        train_words(
+            view.file.card,
+            config=resolved.path,
+            overrides=[*resolved.overrides],
+            data=view.facts.data.path,
+            rules=rules,
+        ),
         stem=run,
         runs=runs,
         name=run,
         backend=backend.name,
         retries=backend.retries,
         time_limit_s=backend.timeout_s and float(backend.timeout_s * (1 + backend.retries)),
+        asks=asks_of(view.file.card, cards),
         wait=not detach,
         tell=lambda what, text: output.say(f"{what:>10}  {text}"),
     )

@@ -26,13 +26,20 @@ def launch(
     runs: Annotated[Path, typer.Option(help="Folder of run folders.")] = Path("runs"),
     name: Annotated[str | None, typer.Option(help="Name of the run (default: experiment and date).")] = None,
     rules: Annotated[Path | None, typer.Option(help="File of kill rules; kept in the run.")] = None,
-    backend: Annotated[str, typer.Option(help="Where: local or slurm.")] = "local",
+    backend: Annotated[
+        str | None, typer.Option(help="Where: local, slurm, modal (default: local, or where the run was before).")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 (default: the best there is).")] = None,
     share_device: Annotated[bool, typer.Option("--share-device", help="Though another run has the device.")] = False,
     retries: Annotated[
         int, typer.Option(min=0, help="Lives after the first, after a crash or a hang, if it got on before.")
     ] = 3,
     time_limit: Annotated[str | None, typer.Option(help="Of all lives together: 8h, 1h30m. It saves before.")] = None,
+    track: Annotated[
+        str | None, typer.Option(help="Mirror to W&B: off, optional, required (default: as before, else off).")
+    ] = None,
+    track_project: Annotated[str | None, typer.Option(help="Project over there.")] = None,
+    track_entity: Annotated[str | None, typer.Option(help="Team or person over there.")] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Do not wait until it is well begun.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -42,6 +49,7 @@ def launch(
     A start that fails is shown here, with its traceback.
     """
     from worldmodel.launch import board, start
+    from worldmodel.launch.base import AFAR, read_order
     from worldmodel.runs.rulebook import read_rules
     from worldmodel.training.stop import seconds_of
 
@@ -59,9 +67,15 @@ def launch(
     if rules is not None:
         read_rules(rules)
     changes = [*(overrides or ())]
-    more = [] if data is None else ["--data", str(data.resolve())]
+    before = None if resume is None else read_order(board.find_run(resume, runs))
+    backend = backend or (before.backend if before is not None else "local")
+    # What does not lie here is a name on the platform's own disk.
+    is_there = backend in AFAR and data is not None and not data.exists()
+    more = [] if data is None else ["--data", str(data if is_there else data.resolve())]
     more += [] if rules is None else ["--rules", str(rules.resolve())]
     more += [] if epochs is None else ["--epochs", str(epochs)]
+    words = {"--track": track, "--track-project": track_project, "--track-entity": track_entity}
+    more += [word for name, value in words.items() if value is not None for word in (name, value)]
     on = [] if device is None else ["--device", device]
 
     def tell(what: str, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Replays in: read, parse, filter, and add to a dataset. The one module of this room that knows of `replays`.
+"""Replays in: read, parse, filter, and add to a dataset. It and `spread` alone in this room know of `replays`.
 
 Owns: what becomes of each input file, and the story of an ingest. Must not: lay out frames (that is `writer`).
 
@@ -13,20 +13,18 @@ import os
 import signal
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from worldmodel.dataset.games import salted, split_of
-from worldmodel.dataset.manifest import Manifest, Settings
+from worldmodel.dataset.manifest import Settings
 from worldmodel.dataset.pool import ProcessDied, in_order
+from worldmodel.dataset.register import IngestReport, Pace, Register, Seen
 from worldmodel.dataset.shard import frames_hash
-from worldmodel.dataset.writer import NewGame, Writer, require_room, writing
+from worldmodel.dataset.writer import NewGame, require_room, writing
 from worldmodel.errors import WrongUse
 from worldmodel.melee.characters import external_name
 from worldmodel.melee.stages import stage_name
@@ -42,48 +40,6 @@ if TYPE_CHECKING:
 SHARD_FRAMES = 1 << 18
 """About 34 MB and 30 games a shard. Larger ones save nothing (measured: 130.0 bytes per frame at 2^20, 129.8 here) and
 cost memory while a dataset is built."""
-COMMIT_EVERY_S = 60.0
-COMMIT_SHARE = 0.05
-"""A closed shard is committed at once, unless commits would take more than this part of the time."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IngestReport:
-    """What one run did. `known`: files already on record from before; not counted anywhere else."""
-
-    accepted: int
-    rejected: dict[str, int]
-    duplicates: int
-    known: int
-    frames: int
-    seconds: float
-    interrupted: bool
-    num_games: int
-    num_frames: int
-    bytes_per_frame: float
-    content_hash: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What became of a file, as far as a worker can say. `game` if it passed."""
-
-    sha256: str
-    reason: str = ""
-    detail: str = ""
-    game: NewGame | None = None
-    group_key: str = ""
-
-
-@dataclass(slots=True)
-class _Progress:
-    """Counts of a run."""
-
-    accepted: int = 0
-    duplicates: int = 0
-    known: int = 0
-    frames: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
 
 
 def ingest(
@@ -117,15 +73,14 @@ def ingest(
             "no replay found", "at least one .slp file", "give folders, .slp files or archives that hold some"
         )
     sources = chain([first], sources)
-    done = _Progress()
     with writing(out, settings, encoders=min(4, os.cpu_count() or 1)) as writer, _stop_signals() as stop:
-        book = _Book(writer, done)
-        pace = _Pace()
-        results = _examined(sources, settings, book.records, workers)
+        register = Register(writer)
+        pace = Pace()
+        results = _examined(sources, settings, register.records, workers)
         try:
             for source, seen in results:
-                closed = book.enter(source, seen)
-                progress(1, done.frames)
+                closed = register.enter(source.name, seen)
+                progress(1, register.frames)
                 if stop.is_set():
                     break
                 if pace.is_due(closed):
@@ -134,7 +89,7 @@ def ingest(
         finally:
             results.close()
         manifest = writer.commit()
-    return _report(done, manifest, time.monotonic() - started, stop.is_set())
+    return register.report(manifest, time.monotonic() - started, interrupted=stop.is_set())
 
 
 # ---- one file ----------------------------------------------------------------------------------------------------
@@ -147,37 +102,37 @@ def _start_worker(settings: Settings, records: frozenset[str]) -> None:
     _SETTINGS[:], _RECORDS[:] = [settings], [records]
 
 
-def _fetch(source: Source) -> tuple[bytes, str] | _Seen:
+def _fetch(source: Source) -> tuple[bytes, str] | Seen:
     """Bytes and their hash."""
     try:
         data = source.read()
     except ParseError as error:
-        return _Seen("", error.reason, error.detail)
+        return Seen("", error.reason, error.detail)
     return data, hashlib.sha256(data).hexdigest()
 
 
-def _examine(source: Source) -> _Seen:
+def _examine(source: Source) -> Seen:
     """Everything about a file that needs no knowledge of other files."""
     return _judge(source, _fetch(source))
 
 
-def _judge(source: Source, fetched: tuple[bytes, str] | _Seen) -> _Seen:
-    if isinstance(fetched, _Seen):
+def _judge(source: Source, fetched: tuple[bytes, str] | Seen) -> Seen:
+    if isinstance(fetched, Seen):
         return fetched
     data, sha256 = fetched
     if sha256 in _RECORDS[0]:
-        return _Seen(sha256)
+        return Seen(sha256)
     try:
         replay = parse_replay(data)
         refused = apply_filters(replay, _SETTINGS[0].filters, min_frames=_SETTINGS[0].min_frames)
     except ParseError as error:
-        return _Seen(sha256, error.reason, error.detail)
+        return Seen(sha256, error.reason, error.detail)
     except Exception as error:  # noqa: BLE001  a parser that trips over a file costs that file, not the run
-        return _Seen(sha256, "parser_crash", f"{type(error).__name__}: {error}")
+        return Seen(sha256, "parser_crash", f"{type(error).__name__}: {error}")
     if refused:
-        return _Seen(sha256, *refused)
+        return Seen(sha256, *refused)
     game = NewGame(_row(replay, sha256, source.name), replay.columns, replay.sparse)
-    return _Seen(sha256, game=game, group_key=match_group(replay))
+    return Seen(sha256, game=game, group_key=match_group(replay))
 
 
 def _row(replay: Replay, sha256: str, name: str) -> dict[str, Any]:
@@ -218,14 +173,14 @@ def _player(player: Player, placements: tuple[int, ...] | None) -> dict[str, Any
 
 def _examined(
     sources: Iterable[Source], settings: Settings, records: frozenset[str], workers: int
-) -> Generator[tuple[Source, _Seen]]:
+) -> Generator[tuple[Source, Seen]]:
     if workers > 1:
         given = (settings, records)
         for source, seen in in_order(_examine, sources, workers=workers, start=_start_worker, given=given):
             if isinstance(seen, ProcessDied):
                 fetched = _fetch(source)
-                sha256 = fetched.sha256 if isinstance(fetched, _Seen) else fetched[1]
-                seen = _Seen(sha256, "parser_crash", "the process that read it died")
+                sha256 = fetched.sha256 if isinstance(fetched, Seen) else fetched[1]
+                seen = Seen(sha256, "parser_crash", "the process that read it died")
             yield source, seen
         return
     # One process: the next file is read and hashed (which needs no interpreter lock) while this one is parsed.
@@ -238,80 +193,6 @@ def _examined(
                 yield behind[0], _judge(behind[0], behind[1].result())
         if ahead:
             yield ahead[0], _judge(ahead[0], ahead[1].result())
-
-
-# ---- all files ---------------------------------------------------------------------------------------------------
-
-
-class _Book:
-    """Decides what only the sequence of files can tell: known, duplicate, or a new game."""
-
-    def __init__(self, writer: Writer, done: _Progress) -> None:
-        self._writer, self._done = writer, done
-        self._seen_files = writer.seen_files()
-        self._seen_matches = writer.seen_matches()
-        self._this_run: set[str] = set()
-        self.records = frozenset(sha256 for sha256, _ in self._seen_files if sha256)
-
-    def enter(self, source: Source, seen: _Seen) -> bool:
-        """Count a file and add its game, if it is one. True if a shard was closed."""
-        again = seen.sha256 in self._this_run
-        on_record = (seen.sha256, source.name) in self._seen_files
-        if seen.sha256:
-            self._this_run.add(seen.sha256)
-            if on_record or (not again and seen.sha256 in self.records):
-                self._done.known += 1
-                return False
-            if again:
-                return self._duplicate(source, seen, "same_bytes")
-        if seen.game is None:
-            self._done.rejected[seen.reason] += 1
-            return self._record(source, seen, "rejected", seen.reason, seen.detail)
-        row, salt = seen.game.row, self._writer.salt
-        fingerprint = salted(row["match_fingerprint"], salt)
-        if fingerprint in self._seen_matches:
-            return self._duplicate(source, seen, "same_match")
-        self._seen_matches.add(fingerprint)
-        row["match_fingerprint"] = fingerprint
-        row["match_group"] = salted(seen.group_key, salt)
-        row["split"] = split_of(seen.group_key)
-        if not self._writer.settings.keep_names:
-            for player in PLAYERS:
-                name = row[f"{player}_player"]
-                row[f"{player}_player"] = name and salted(name, salt)
-        self._done.accepted += 1
-        self._done.frames += row["num_frames"]
-        self._record(source, seen, "accepted")
-        return self._writer.add_game(seen.game)
-
-    def _duplicate(self, source: Source, seen: _Seen, reason: str) -> bool:
-        self._done.duplicates += 1
-        return self._record(source, seen, "duplicate", reason)
-
-    def _record(self, source: Source, seen: _Seen, outcome: str, reason: str = "", detail: str = "") -> bool:
-        if (seen.sha256, source.name) not in self._seen_files:
-            self._seen_files.add((seen.sha256, source.name))
-            self._writer.add_file(seen.sha256, source.name, outcome, reason, detail)
-        return False
-
-
-class _Pace:
-    """When to commit: at closed shards, but within COMMIT_SHARE of the time, and at least every COMMIT_EVERY_S."""
-
-    def __init__(self) -> None:
-        self._last, self._cost_s = time.monotonic(), 0.0
-
-    def is_due(self, closed_shard: bool) -> bool:
-        since_s = time.monotonic() - self._last
-        return since_s > max(COMMIT_EVERY_S, self._cost_s) or (closed_shard and since_s * COMMIT_SHARE > self._cost_s)
-
-    @contextmanager
-    def timed(self) -> Iterator[None]:
-        """Around a commit."""
-        started = time.monotonic()
-        yield
-        self._last = time.monotonic()
-        self._cost_s = self._last - started
 
 
 @contextmanager
@@ -328,20 +209,3 @@ def _stop_signals() -> Iterator[threading.Event]:
     finally:
         for number, handler in zip(signals, before, strict=True):
             signal.signal(number, handler)
-
-
-def _report(done: _Progress, manifest: Manifest, seconds: float, interrupted: bool) -> IngestReport:
-    frame_bytes = sum(shard.file.num_bytes for shard in manifest.shards)
-    return IngestReport(
-        accepted=done.accepted,
-        rejected=dict(sorted(done.rejected.items())),
-        duplicates=done.duplicates,
-        known=done.known,
-        frames=done.frames,
-        seconds=seconds,
-        interrupted=interrupted,
-        num_games=manifest.num_games,
-        num_frames=manifest.num_frames,
-        bytes_per_frame=frame_bytes / manifest.num_frames if manifest.num_frames else 0.0,
-        content_hash=manifest.content_hash,
-    )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, ValidationError
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
 
 from worldmodel.errors import WrongUse
 from worldmodel.runs import atomic
@@ -20,6 +20,8 @@ from worldmodel.runs.folder import RunFolder
 from worldmodel.runs.strict import Strict
 
 FORMAT = 1
+AFAR = ("modal",)
+"""Backends whose runs lie on machines that only the platform can see into."""
 
 
 class Order(Strict):
@@ -27,8 +29,9 @@ class Order(Strict):
 
     first, again: the commands that begin the run and that go on with it. device: the name that others who want it meet;
     null: not held. retries: lives after the first, each only if the one before got on (see `watcher`).
-    time_limit_s: of all lives together. look_s: between two looks of the watcher. job: what finds the job
-    again.
+    time_limit_s: of all lives together. look_s: between two looks of the watcher. job: what finds the job again.
+    asks: of the platform, in its own words. processes: that train together in each life. card_hash: what was signed of
+    the card.
     """
 
     format: int = FORMAT
@@ -42,6 +45,9 @@ class Order(Strict):
     look_s: PositiveFloat = 5.0
     submitted_at: str = ""
     job: dict[str, str] = Field(default_factory=dict)
+    asks: dict[str, str] = Field(default_factory=dict)
+    processes: PositiveInt = 1
+    card_hash: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

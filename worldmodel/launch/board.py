@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from worldmodel.errors import WrongUse
-from worldmodel.launch.base import Order, backend_of, read_care, read_order
+from worldmodel.launch.base import AFAR, Order, backend_of, read_care, read_order
 from worldmodel.launch.watcher import VANISHED, kind_of
 from worldmodel.runs.folder import RunFolder
 from worldmodel.runs.lock import hold
@@ -51,7 +51,10 @@ class Sight:
     def as_json(self) -> dict[str, Any]:
         """For --json."""
         plain = {"run": str(self.run.path), "state": self.state, "why": self.why, "progress_s": self.progress_s}
-        keys = ("phase", "step", "num_steps", "eta_s", "spent_s", "last_checkpoint", "metrics", "rules", "tracker")
+        keys = (
+            "phase", "step", "num_steps", "eta_s", "spent_s", "last_checkpoint", "published", "metrics", "rules",
+            "tracker",
+        )  # fmt: skip
         return plain | {key: self.status[key] for key in keys if key in self.status}
 
 
@@ -67,7 +70,7 @@ def look(run: RunFolder, *, close: bool = True) -> Sight:
     progress_s = None if ages is None else ages[1]
     process = status.get("process") or {}
     alive = is_alive(process) if process else False
-    if alive is None and (order := read_order(run)) is not None and order.backend == "modal":
+    if alive is None and (order := read_order(run)) is not None and order.backend in AFAR:
         return _from_afar(run, order)
     if alive is None:
         hint_s = age_by_file_s(run.status)

@@ -1,160 +1,42 @@
-"""Modal: what a training asks of it, checked before anything is paid for; and the backend that starts one and lets go.
+"""Modal as a backend: starts a training there and lets go of it, finds it again, brings its record here.
 
-Owns: the declaration's limits and image, the names of volumes, finding a call again. Must not: train, or be imported
-before somebody asks for Modal; its client is an optional extra and is imported inside functions only.
-
-The client checks none of this: an unknown GPU or too long a timeout is accepted and fails over there, later.
+Owns: the words that go over, what is known of a call, the small files of a run. Must not: train, or be imported before
+somebody asks for Modal; its client is an optional extra and is imported inside functions only.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from worldmodel.errors import WrongUse
 from worldmodel.launch.base import Order, Poll, write_order
+from worldmodel.launch.modal_asks import Declaration
 from worldmodel.runs import atomic
 from worldmodel.runs.folder import RunFolder
-from worldmodel.runs.prices import load_prices
 from worldmodel.runs.status import read_status
 
-APP = "melee-worldmodel"
-DATA, RUNS = "/data", "/runs"
-"""Where the two volumes are in a container."""
-GPUS = (
-    "T4", "L4", "A10", "L40S", "A100", "A100-40GB", "A100-80GB", "RTX-PRO-6000",
-    "H100", "H100!", "H200", "B200", "B200+",
+FILES = (
+    "status.json", "events.jsonl", "metrics.jsonl", "pace.jsonl", "config.yaml", "run.json", "rules.yaml",
+    "tracker.jsonl", "code.diff", "latest.json",
 )  # fmt: skip
-"""As Modal's documentation names them; `:2` behind one asks for two."""
-MAX_TIMEOUT_S, MAX_RETRIES = 86_400, 10
-NEEDED = (
-    "torch",
-    "numpy",
-    "pyarrow",
-    "pydantic",
-    "ruamel.yaml",
-    "typer",
-    "rich",
-    "safetensors",
-    "py7zr",
-    "psutil",
-    "wandb",
-)
-"""What a training imports there."""
-FILES = ("status.json", "events.jsonl", "metrics.jsonl", "pace.jsonl", "config.yaml", "run.json", "rules.yaml")
-"""What is brought here of a run, whenever somebody asks how it stands."""
-PREFIX = "WORLDMODEL_MODAL_"
-STARTS_S = 300.0
-"""Of the timeout of an attempt, what is left for starting and ending: training plans with the rest."""
-
-
-@dataclass(frozen=True, slots=True)
-class Declaration:
-    """What is asked of Modal. Each is set by WORLDMODEL_MODAL_<NAME>. secret: the one with WANDB_API_KEY, "" for none.
-    budget_usd: what all attempts together may cost at the very worst, if somebody sets it."""
-
-    gpu: str = "A100-40GB"
-    cpu: float = 8.0
-    memory_mb: int = 131_072
-    timeout_s: int = MAX_TIMEOUT_S
-    retries: int = MAX_RETRIES
-    data_volume: str = "melee-data"
-    runs_volume: str = "melee-runs"
-    secret: str = ""
-    budget_usd: float | None = None
-
-    @classmethod
-    def of_environment(cls, environment: Mapping[str, str] = os.environ) -> Declaration:
-        """As the environment says. Raises WrongUse for what Modal would refuse later, or bill."""
-        given: dict[str, Any] = {}
-        for key, text in environment.items():
-            name = key.removeprefix(PREFIX).lower()
-            if key.startswith(PREFIX):
-                kinds = {"cpu": float, "memory_mb": int, "timeout_s": int, "retries": int, "budget_usd": float}
-                if name not in cls.__slots__:
-                    raise WrongUse(f"{key}", f"{PREFIX} and one of {', '.join(cls.__slots__)}", "check the name")
-                try:
-                    given[name] = kinds.get(name, str)(text)
-                except ValueError:
-                    raise WrongUse(f"{key}={text}", "a number", "mend it, or unset it") from None
-        declared = cls(**given)
-        declared.check()
-        return declared
-
-    def as_environment(self) -> dict[str, str]:
-        """What `of_environment` makes the same of: for the containers, which declare it all again."""
-        values = {name: getattr(self, name) for name in self.__slots__}
-        return {f"{PREFIX}{name.upper()}": str(value) for name, value in values.items() if value is not None}
-
-    @property
-    def gpus(self) -> list[str]:
-        """In the order of preference."""
-        return [part.strip() for part in self.gpu.split(",") if part.strip()]
-
-    def check(self) -> None:
-        """Raises WrongUse."""
-        for gpu in self.gpus or [""]:
-            name, _, num = gpu.partition(":")
-            if name not in GPUS or (num and not (num.isdigit() and 1 <= int(num) <= 8)):
-                raise WrongUse(f"GPU {gpu!r}", f"one of {', '.join(GPUS)}, with :2 to :8 for more", f"set {PREFIX}GPU")
-        if not 60 <= self.timeout_s <= MAX_TIMEOUT_S:
-            raise WrongUse(
-                f"a timeout of {self.timeout_s:,} s", f"60 to {MAX_TIMEOUT_S:,} (24 h)", "retries go on after it"
-            )
-        if not 0 <= self.retries <= MAX_RETRIES:
-            raise WrongUse(f"{self.retries} retries", f"0 to {MAX_RETRIES}", f"set {PREFIX}RETRIES")
-        worst = self.worst_usd()
-        if self.budget_usd is not None and worst is not None and worst > self.budget_usd:
-            raise WrongUse(
-                f"{self.retries + 1} attempts of {self.timeout_s / 3600:g} h on {self.gpu} may cost ${worst:,.0f}",
-                f"at most ${self.budget_usd:,.0f}",
-                "lower the timeout or the retries, or raise the budget",
-            )
-
-    def worst_usd(self) -> float | None:
-        """What every attempt to its last second would cost, by the table of prices; None if a GPU has no price there.
-        Cores and memory are not in the table."""
-        prices, most = load_prices(), 0.0
-        for gpu in self.gpus:
-            name, _, num = gpu.partition(":")
-            name = name.rstrip("!+")
-            price = prices.of("A100-40GB" if name == "A100" else name)
-            if price is None:
-                return None
-            most = max(most, price.usd_per_hour * int(num or 1))
-        return most * self.timeout_s / 3600 * (self.retries + 1)
-
-
-def pins(root: Path | None = None) -> list[str]:
-    """The versions that the image is made of: those of constraints.txt, else those installed here.
-
-    Raises WrongUse for a package that has neither.
-    """
-    file = (root or Path(__file__).resolve().parents[2]) / "constraints.txt"
-    text = file.read_text(encoding="utf-8") if file.is_file() else ""
-    known = dict(re.findall(r"^([\w.-]+)==(\S+)$", text, re.MULTILINE))
-    found = []
-    for name in NEEDED:
-        version = known.get(name)
-        if version is None:
-            with suppress(metadata.PackageNotFoundError):
-                version = metadata.version(name).partition("+")[0]
-        if version is None:
-            raise WrongUse(f"no version of {name}", "constraints.txt, or an installed one", f"pip install {name}")
-        found.append(f"{name}=={version}")
-    return found
-
-
-# ---- the backend -------------------------------------------------------------------------------------------------
+"""What is brought here of a run, whenever somebody asks how it stands. Checkpoints stay there."""
+LOOK_S = 5.0
+"""Between two questions about one call: screens ask much more often."""
+DEAF_S = 60.0
+"""After an answer that did not come: waiting for one takes a minute, and a table of runs has many."""
+OPTIONS = {
+    "--data": "encoded_file", "--epochs": "epochs", "--rules": "rules", "--track": "track",
+    "--track-project": "track_project", "--track-entity": "track_entity",
+}  # fmt: skip
+"""Words of `worldmodel train` that mean something there, and what the function calls them."""
 
 
 class Modal:
@@ -162,37 +44,72 @@ class Modal:
 
     name = "modal"
 
-    def __init__(self, cloud: Cloud | None = None) -> None:
-        self._cloud = cloud or Cloud()
+    def __init__(self, cloud: Cloud | None = None, *, look_s: float = LOOK_S) -> None:
+        self._cloud, self._look_s = cloud or Cloud(), look_s
 
     def submit(self, run: RunFolder, order: Order) -> Order:
-        """Start the call and let go of it. Raises WrongUse: no client, no token, words that do not go over."""
+        """Start the call and let go of it. Raises WrongUse: no client, no token, no such dataset, words that do not go
+        over."""
+        if order.processes > 1:
+            raise WrongUse(f"{order.processes} devices on Modal", "one", "leave --devices out, or the card's devices")
         again = order.again[order.again.index("--resume") + 2 :] if run.provenance.exists() else None
         arguments = call_arguments(run.id, order.first if again is None else ["train", *again], again is not None)
-        call = self._cloud.spawn(arguments)
-        order = order.model_copy(update={"job": {"call": call}})
+        if again is not None and not arguments["encoded_file"]:
+            arguments["encoded_file"] = _data_of(run)
+        if order.card_hash:
+            arguments["card"] = order.card_hash
+        if order.time_limit_s is not None:
+            arguments["time_limit_s"] = order.time_limit_s
+        declared = Declaration.of({"retries": min(order.retries, 10), **order.asks})
+        self._cloud.require(declared, arguments["encoded_file"])
+        job = self._cloud.spawn(declared, arguments)
+        order = order.model_copy(update={"job": job | {"asked": declared.in_words()}})
         write_order(run, order)
         # Of a machine that nobody here can see into.
-        process = {"pid": 0, "start": 0.0, "boot_id": f"modal {call}", "host": f"Modal, call {call}"}
+        process = {"pid": 0, "start": 0.0, "boot_id": f"modal {job['call']}", "host": f"Modal, call {job['call']}"}
         atomic.write_json(run.status, {"format": 1, "phase": "starting", "reason": None, "process": process})
         atomic.write_json(run.care, {"worker": process, "attempt": 1})
         return order
 
     def poll(self, run: RunFolder, order: Order) -> Poll:
-        """By what Modal says of the call; brings the run's record here first."""
-        state, detail = self._cloud.state(order.job["call"])
+        """By what Modal says of the call; brings the run's record here first. Asks at most every few seconds."""
+        call = order.job.get("call", "")
+        known = _POLLS.get(call)
+        if known is not None and time.monotonic() < known.until:
+            return known.poll
+        try:
+            poll = self._poll(run, call)
+        except WrongUse as error:  # no client here, no token: a table of runs is shown nevertheless
+            poll = Poll("unknown", str(error))
+        wait_s = {"unknown": DEAF_S, "over": 0.0}.get(poll.state, self._look_s)
+        _POLLS[call] = _Known(poll, time.monotonic() + wait_s)
+        return poll
+
+    def _poll(self, run: RunFolder, call: str) -> Poll:
+        state, detail = self._cloud.state(call)
+        if state == "unknown":
+            return Poll(state, detail)
         self._cloud.fetch(run)  # after it: of a call that is over, the last word
         status = read_status(run) or {"format": 1}
         is_ended = status.get("phase") == "ended"
         if state == "over" and not is_ended:
+            detail = self._last_words(call) or detail
             atomic.write_json(run.status, status | {"phase": "ended", "reason": detail or "the call is over"})
         elif state == "running" and is_ended:  # one attempt is over, the next is on its way
             atomic.write_json(run.status, status | {"phase": "starting", "reason": None})
         return Poll(state, detail)
 
+    def _last_words(self, call: str) -> str:
+        """Why no attempt of a call shall follow, as the local supervisor would say it; "" if it did not say so."""
+        told = self._cloud.told(call)
+        fatal, code = str(told.get("fatal") or ""), int(told.get("exit_code") or 1)
+        return f"exit code {code}: worldmodel: {fatal}" if fatal else ""
+
     def logs(self, run: RunFolder, order: Order) -> list[Path]:
-        """What the call said, brought here."""
-        run.err.write_text(self._cloud.logs(order.job["call"]), encoding="utf-8")
+        """What the call said, brought here; if it gave up, that at the end."""
+        text = self._cloud.logs(order.job)
+        last = self._last_words(order.job["call"]).partition(": ")[2]
+        run.err.write_text(f"{text.rstrip()}\n{last}\n" if last else text, encoding="utf-8")
         return [run.err]
 
     def stop(self, run: RunFolder, order: Order, *, wait_s: float) -> str:
@@ -206,29 +123,45 @@ class Modal:
             if time.monotonic() > until:
                 return f"was asked to end and had not after {wait_s:g} s; see modal.com"
             time.sleep(2)
+        _POLLS.pop(call, None)
         self.poll(run, order)
         return "stopped"
 
     def describe(self, order: Order) -> str:
-        """Which call."""
-        return f"Modal call {order.job.get('call', '(not submitted)')}"
+        """Which call, and what it may cost."""
+        asked = order.job.get("asked")
+        return f"Modal, call {order.job.get('call', '(not submitted)')}{f' ({asked})' if asked else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    poll: Poll
+    until: float
+
+
+_POLLS: dict[str, _Known] = {}
+"""Last answers, by call: of this process, whichever screen of it asked."""
+
+
+# ---- what goes over ----------------------------------------------------------------------------------------------
 
 
 def call_arguments(name: str, words: list[str], is_resumed: bool) -> dict[str, Any]:
-    """Arguments of the function over there for the words of `worldmodel train`. Raises WrongUse for a word that means
-    nothing there."""
+    """Arguments of the function over there for the words of `worldmodel train`.
+
+    A dataset that lies here is taken for the one of the same name there, and must have the same content. Raises
+    WrongUse for a word that means nothing there.
+    """
     words = words[words.index("train") + 1 :]
     known: dict[str, Any] = {"run_name": name, "encoded_file": "", "overrides": ""}
-    options = {"--data": "encoded_file", "--epochs": "epochs", "--rules": "rules", "--track": "track",
-               "--track-project": "track_project", "--track-entity": "track_entity"}  # fmt: skip
     plain, rest = [], iter(words)
     for word in rest:
-        if word in ("--into", "--device", "--name", "--runs"):
+        if word in ("--into", "--name", "--runs"):
             next(rest, None)  # of this machine
-        elif word in options:
-            known[options[word]] = next(rest, "")
+        elif word in OPTIONS:
+            known[OPTIONS[word]] = next(rest, "")
         elif word.startswith("--"):
-            raise WrongUse(f"{word} on Modal", f"one of {', '.join(options)}", "leave it out")
+            raise WrongUse(f"{word} on Modal", f"one of {', '.join(OPTIONS)}", "leave it out")
         else:
             plain.append(word)
     if not is_resumed and plain:
@@ -241,22 +174,64 @@ def call_arguments(name: str, words: list[str], is_resumed: bool) -> dict[str, A
     config = Path(known.get("config", ""))
     if config.suffix and config.is_file():
         known["config"] = config.read_text(encoding="utf-8")
+    here = Path(known["encoded_file"] or ".")
+    if known["encoded_file"] and here.exists():
+        known["encoded_file"] = f"/{here.name}"
+        if manifest := _manifest(here):
+            known["data_hash"] = str(manifest["content_hash"])
     return known | ({"resume": name} if is_resumed else {})
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    """Of a dataset that lies here. Its content hash is all that is wanted, and this room knows no datasets."""
+    try:
+        value = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) and "content_hash" in value else {}
+
+
+def _data_of(run: RunFolder) -> str:
+    """The dataset that a run was begun on, where it lay in the container. Raises WrongUse."""
+    try:
+        return str(json.loads(run.provenance.read_text(encoding="utf-8"))["dataset"]["path"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise WrongUse(f"{run.path} does not say what it was begun on", "--data", "give it with --data") from None
+
+
+# ---- the client --------------------------------------------------------------------------------------------------
 
 
 class Cloud:
     """The few things that are asked of Modal's client; tests have another one."""
 
-    def spawn(self, arguments: dict[str, Any]) -> str:
-        """Start the training function, detached from this process; the call's id."""
+    def require(self, declared: Declaration, name: str) -> None:
+        """Raises WrongUse if the data volume has no such file: said here, before a GPU waits for it."""
         modal = _modal()
+        if name.startswith(("/data/", "/runs/")):  # as the container that began the run saw it
+            return
+        volume = modal.Volume.from_name(declared.data_volume, create_if_missing=True)
+        try:
+            _said(modal, lambda: volume.listdir(name))
+        except (FileNotFoundError, modal.exception.NotFoundError):
+            raise WrongUse(
+                f"no {name} on Modal's volume {declared.data_volume}",
+                "a dataset, or an encoded file",
+                f"modal volume put {declared.data_volume} DATASET {name}",
+            ) from None
+
+    def spawn(self, declared: Declaration, arguments: dict[str, Any]) -> dict[str, str]:
+        """Start the training function, detached from this process; what finds it again."""
+        modal = _modal()
+        os.environ |= declared.as_environment()  # the door declares itself by it
         from worldmodel.scripts.modal_train import app, train
 
-        def go() -> str:
-            with app.run(detach=True):
-                return str(train.spawn(**arguments).object_id)
+        def go() -> dict[str, str]:
+            with modal.enable_output(), app.run(detach=True):
+                return {"call": str(train.spawn(**arguments).object_id), "app": str(app.app_id)}
 
-        return str(_said(modal, go))
+        found: dict[str, str] = _said(modal, go)
+        return found
 
     def state(self, call: str) -> tuple[str, str]:
         """ "running", "over" or "unknown", and more of it."""
@@ -269,31 +244,36 @@ class Cloud:
             return "over", "its result has expired"
         except (modal.exception.AuthError, modal.exception.ConnectionError) as error:
             return "unknown", f"{error}"
-        except Exception as error:  # noqa: BLE001  what the training raised over there comes back as it was
+        except (Exception, modal.exception.InputCancellation) as error:  # noqa: BLE001  as the training raised it there
             return "over", f"{type(error).__name__}: {error}"
         return "over", ""
 
     def fetch(self, run: RunFolder) -> None:
         """The small files of a run, from the volume; those that are not there are left out."""
-        modal = _modal()
-        volume = modal.Volume.from_name(Declaration.of_environment().runs_volume)
         for name in FILES:
-            try:
-                data = b"".join(volume.read_file(f"{run.id}/{name}"))
-            except (FileNotFoundError, modal.exception.NotFoundError):
-                continue
-            except (modal.exception.AuthError, modal.exception.ConnectionError):
-                return
-            atomic.write_bytes(run.path / name, data)
+            if (data := self._read(f"{run.id}/{name}")) is not None:
+                atomic.write_bytes(run.path / name, data)
 
-    def logs(self, call: str) -> str:
-        """What the call said so far."""
+    def told(self, call: str) -> dict[str, Any]:
+        """What the attempts of a call left for each other; empty if nothing."""
+        value = json.loads(self._read(f".calls/{call}.json") or b"{}")
+        return value if isinstance(value, dict) else {}
+
+    def _read(self, path: str) -> bytes | None:
+        modal = _modal()
+        volume = modal.Volume.from_name(Declaration.of().runs_volume)
+        try:
+            return b"".join(volume.read_file(path))
+        except (FileNotFoundError, modal.exception.NotFoundError):
+            return None
+        except (modal.exception.AuthError, modal.exception.ConnectionError):
+            return None
+
+    def logs(self, job: dict[str, str]) -> str:
+        """What the call said of late."""
+        words = ["app", "logs", job.get("app", ""), "--function-call", job["call"], "--tail", "1000"]
         done = subprocess.run(
-            ["modal", "app", "logs", APP, "--function-call", call],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
+            [sys.executable, "-m", "modal", *words], capture_output=True, text=True, timeout=120, check=False
         )
         return done.stdout or done.stderr
 

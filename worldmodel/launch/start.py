@@ -8,14 +8,14 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from worldmodel.errors import WrongUse
 from worldmodel.launch import board
-from worldmodel.launch.base import Order, backend_of, train_commands
+from worldmodel.launch.base import AFAR, Order, backend_of, read_order, train_commands
 from worldmodel.launch.device import device_name
 from worldmodel.launch.health import Health, wait_until_well
 from worldmodel.runs.folder import RunFolder
@@ -47,6 +47,7 @@ def launch(
     share_device: bool = False,
     retries: int = 0,
     time_limit_s: float | None = None,
+    asks: Mapping[str, str] | None = None,
     wait: bool = True,
     health_limit_s: float | None = None,
     tell: Tell = lambda what, text: None,
@@ -54,8 +55,9 @@ def launch(
     """Submit a training, and wait until it is well begun.
 
     arguments: those of `worldmodel train` that begin it; later: those that its resumption needs besides (a dataset that
-    moved, a device). stem: what the run is called after when it has no name. Raises WrongUse, with nothing left behind,
-    for a taken device or name. KeyboardInterrupt while waiting leaves the run alone.
+    moved, a device). stem: what the run is called after when it has no name. asks: of the platform (see `Order`).
+    Raises WrongUse, with nothing left behind, for a taken device or name. KeyboardInterrupt while waiting leaves the
+    run alone.
     """
     platform = backend_of(backend)
     run = RunFolder.create(runs, experiment=stem, name=name)
@@ -73,6 +75,7 @@ def launch(
                 device=holds,
                 retries=retries,
                 time_limit_s=time_limit_s,
+                asks=dict(asks or {}),
                 submitted_at=datetime.now(UTC).isoformat(timespec="seconds"),
             ),
         )
@@ -108,7 +111,8 @@ def go_on(
     sight = board.look(run)
     if not sight.is_over:
         raise WrongUse(f"{run.path} is {sight.state}", "a run that has ended", f"worldmodel stop {run.path} ends it")
-    step = run.newest_checkpoint()[0].step
+    # Of a run that is afar the checkpoints are there too, and are looked for there.
+    step = int(sight.status.get("step") or 0) if backend in AFAR else run.newest_checkpoint()[0].step
     platform = backend_of(backend)
     first, again = train_commands(run, [], later=list(later))
     holds = device_name(device, os.environ) if backend == "local" and not share_device else None
@@ -124,6 +128,7 @@ def go_on(
             device=holds,
             retries=retries,
             time_limit_s=time_limit_s,
+            asks=_asked_before(run, backend),
             submitted_at=datetime.now(UTC).isoformat(timespec="seconds"),
         ),
     )
@@ -132,6 +137,12 @@ def go_on(
         return Launched(run, order)
     health = wait_until_well(run, order, tell=tell, since=since)
     return _failed(run, order, health) if health.failure else Launched(run, order, health)
+
+
+def _asked_before(run: RunFolder, backend: str) -> dict[str, str]:
+    """What the same platform was asked for when the run was launched."""
+    before = read_order(run)
+    return dict(before.asks) if before is not None and before.backend == backend else {}
 
 
 def _failed(run: RunFolder, order: Order, health: Health) -> Launched:

@@ -57,6 +57,20 @@ class Source:
             raise ParseError("unreadable", error.strerror or str(error)) from error
 
 
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A file in which there may be replays.
+
+    name: as its sources will be called. asked_for: it was named itself, so it is tried as a replay whatever it is
+    called. problem: why it, or the folder that it stands for, cannot be looked at.
+    """
+
+    name: str
+    path: Path
+    asked_for: bool = False
+    problem: str = ""
+
+
 def iter_sources(
     paths: Iterable[str | os.PathLike[str]], *, on_ignored: Callable[[str], None] | None = None
 ) -> Iterator[Source]:
@@ -68,23 +82,38 @@ def iter_sources(
 
     Raises WrongUse at once for a path that is not there.
     """
+    return sources_at(find_spots(paths), on_ignored=on_ignored)
+
+
+def find_spots(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Spot]:
+    """Every file under the paths, in the order of `iter_sources`; none is opened. Raises WrongUse at once for a path
+    that is not there."""
     roots = [Path(path) for path in paths]
     for root in roots:
         if not root.exists():
             raise WrongUse(f"no file or folder at {root}", "folders, .slp files or archives", "check the path")
-    return _walk_roots(roots, on_ignored or (lambda name: None))
+    return _spots(roots)
 
 
-def _walk_roots(roots: list[Path], ignore: Callable[[str], None]) -> Iterator[Source]:
+def sources_at(spots: Iterable[Spot], *, on_ignored: Callable[[str], None] | None = None) -> Iterator[Source]:
+    """The replays in some files, in their order."""
+    for spot in spots:
+        if spot.problem:
+            yield Source(spot.name, spot.path, problem=("unreadable", spot.problem))
+        else:
+            yield from _file(spot.path, spot.name, on_ignored or (lambda name: None), asked_for=spot.asked_for)
+
+
+def _spots(roots: list[Path]) -> Iterator[Spot]:
     seen: set[tuple[int, int]] = set()
     for root in roots:
         if root.is_dir():
-            yield from _folder(root, "", seen, ignore)
+            yield from _folder(root, "", seen)
         else:
-            yield from _file(root, root.name, ignore, asked_for=True)
+            yield Spot(root.name, root, asked_for=True)
 
 
-def _folder(folder: Path, prefix: str, seen: set[tuple[int, int]], ignore: Callable[[str], None]) -> Iterator[Source]:
+def _folder(folder: Path, prefix: str, seen: set[tuple[int, int]]) -> Iterator[Spot]:
     """Files and folders below, sorted; a folder that was seen already (a link in a circle) is left out."""
     try:
         status = folder.stat()
@@ -93,14 +122,14 @@ def _folder(folder: Path, prefix: str, seen: set[tuple[int, int]], ignore: Calla
         seen.add((status.st_dev, status.st_ino))
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
-        yield Source(prefix or folder.name, folder, problem=("unreadable", error.strerror or str(error)))
+        yield Spot(prefix or folder.name, folder, problem=error.strerror or str(error))
         return
     for entry in entries:
         name = prefix + entry.name
         if _is_folder(entry):
-            yield from _folder(Path(entry.path), f"{name}/", seen, ignore)
+            yield from _folder(Path(entry.path), f"{name}/", seen)
         else:
-            yield from _file(Path(entry.path), name, ignore)
+            yield Spot(name, Path(entry.path))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -1,10 +1,12 @@
-"""Training on Modal, at the path that run cards name.
+"""Training and ingest on Modal, at the path that run cards name.
 
     modal run --detach worldmodel/scripts/modal_train.py::train --encoded-file /encoded-22k.pt --epochs 3 --run-name RUN
     modal run --detach worldmodel/scripts/modal_train.py::train --resume RUN --encoded-file /encoded-22k.pt --epochs 3
+    modal run --detach worldmodel/scripts/modal_train.py::ingest --source /replays --out games --containers 40
 
-Owns: the declaration of one function, and its arguments as plain words. Must not: train (`training.remote` does), check
-(`launch.modal` does). Imported by Modal under the file's own name, here and in its containers: no torch at import.
+Owns: the declaration of these functions, and their arguments as plain words. Must not: train (`training.remote` does),
+read replays (`dataset.spread`), check (`launch.modal_asks`). Imported by Modal under the file's own name, here and in
+its containers: no torch at import.
 """
 
 from __future__ import annotations
@@ -13,17 +15,24 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import modal
 
 from worldmodel.errors import WrongUse
-from worldmodel.launch.modal import APP, DATA, RUNS, STARTS_S, Declaration, pins
+from worldmodel.launch.modal_asks import APP, DATA, PARTS, RUNS, STARTS_S, Declaration, pins
 from worldmodel.runs.provenance import CODE, code_version
+
+if TYPE_CHECKING:
+    from worldmodel.dataset.spread import Part
 
 CONFIG = "mamba2-medium-gpu"
 """The mission's; its card says nothing else on the command line."""
+CARDS = "/cards"
+INGEST_CORES, INGEST_MB = 8.0, 16_384
+"""Of a container that reads replays: each core parses one at a time, none of which takes more than some 100 MB."""
 
 
 def _everything_but_bytecode(path: Path) -> bool:
@@ -31,18 +40,26 @@ def _everything_but_bytecode(path: Path) -> bool:
     return path.suffix == ".pyc"
 
 
+def _image() -> modal.Image:
+    """The pinned packages, the package at hand, and the cards."""
+    image = modal.Image.debian_slim(python_version="3.11").uv_pip_install(*(pins() if modal.is_local() else ()))
+    image = image.add_local_python_source("worldmodel", ignore=_everything_but_bytecode)
+    if modal.is_local() and Path(ASKED.cards).is_dir():
+        image = image.add_local_dir(ASKED.cards, CARDS)
+    return image
+
+
 try:
-    ASKED = Declaration.of_environment()
-    _IMAGE = modal.Image.debian_slim(python_version="3.11").uv_pip_install(*(pins() if modal.is_local() else ()))
+    ASKED = Declaration.of()
+    app = modal.App(APP, image=_image(), tags={"project": "melee"})
 except WrongUse as _error:
     raise SystemExit(f"worldmodel: {_error}") from None
 
 _CODE = code_version().as_json() if modal.is_local() else {}
-app = modal.App(
-    APP, image=_IMAGE.add_local_python_source("worldmodel", ignore=_everything_but_bytecode), tags={"project": "melee"}
-)
 data_volume = modal.Volume.from_name(ASKED.data_volume, create_if_missing=True)
 runs_volume = modal.Volume.from_name(ASKED.runs_volume, create_if_missing=True)
+# Many write to it at once, each its own files, and all of it can be made again.
+parts_volume = modal.Volume.from_name(ASKED.parts_volume, create_if_missing=True, version=2)
 
 
 @app.function(
@@ -68,49 +85,152 @@ def train(
     epochs: int | None = None,
     run_name: str = "",
     resume: str = "",
-    config: str = CONFIG,
+    config: str = "",
     overrides: str = "",
     rules: str = "",
     track: str = "",
     track_project: str = "",
     track_entity: str = "",
+    data_hash: str = "",
+    card: str = "",
+    time_limit_s: float = 0.0,
 ) -> dict[str, Any]:
     """Train a world model. Epochs are a total. Stopped, preempted or out of time it has saved, and the next attempt
-    goes on. config: a name, or the text of an experiment; overrides: a JSON list of KEY=VALUE; rules: text of a rules
-    file."""
-    from worldmodel.training.remote import Place, attempt
+    goes on. A run with a card in cards/ is told by it what is not said here: experiment, rules, tracker; it must be
+    signed. config: a name, or the text of an experiment; overrides: a JSON list of KEY=VALUE; rules: text of a rules
+    file; time_limit_s: of all attempts."""
+    from worldmodel.cards.orders import told_by
+    from worldmodel.training.remote import GoOn, Place, Work, attempt
     from worldmodel.training.tracker import Track
 
-    is_here = modal.is_local()
-    roots = (os.environ.get("WORLDMODEL_LOCAL_DATA", DATA), os.environ.get("WORLDMODEL_LOCAL_RUNS", RUNS))
     place = Place(
-        Path(roots[0] if is_here else DATA),
-        Path(roots[1] if is_here else RUNS),
-        commit=_nothing if is_here else runs_volume.commit,
-        call=None if is_here else modal.current_function_call_id(),
-        time_limit_s=None if is_here else ASKED.timeout_s - STARTS_S,
+        _root("DATA", DATA),
+        _root("RUNS", RUNS),
+        commit=_nothing if modal.is_local() else runs_volume.commit,
+        call=None if modal.is_local() else modal.current_function_call_id(),
+        time_limit_s=None if modal.is_local() else ASKED.timeout_s - STARTS_S,
+        no_more=_nothing if modal.is_local() else _no_more,
     )
+    # A run that goes on was told when it began; one with a card's hash is told by its launcher.
+    told = None if card or resume else told_by(run_name, _root("CARDS", CARDS))
+    tracked = Track(track or None, track_project or None, track_entity or None)
+    if told is not None:
+        _say(f"card {told.name}, hash {told.hash}")
+        if not track:
+            tracked = Track(told.policy, told.project, told.entity)
     with tempfile.TemporaryDirectory() as aside:
         if "\n" in config:
             path = Path(aside) / f"{run_name or 'run'}.yaml"
             path.write_text(config, encoding="utf-8")
             config = str(path)
-        return attempt(
-            place,
+        work = Work(
             encoded_file=encoded_file,
-            config=config,
-            run_name=run_name or Path(resume).name,
+            config=config or (told.config if told else CONFIG),
+            run_name=run_name,
             epochs=epochs,
             resume=resume,
-            overrides=json.loads(overrides) if overrides else (),
-            rules=rules,
-            track=Track(track or None, track_project or None, track_entity or None),
-            say=_say,
+            overrides=json.loads(overrides) if overrides else (told.overrides if told else ()),
+            rules=rules or (told.rules if told else ""),
+            track=tracked,
+            data_hash=data_hash or (told.data_hash if told else ""),
+            card=card or (told.hash if told else ""),
+            time_limit_s=time_limit_s or None,
         )
+        try:
+            return attempt(place, work, say=_say)
+        except GoOn as end:
+            # Modal takes the place of a preempted container by itself: to be reported as failed would use up a retry.
+            if end.reason == "SIGINT":
+                raise KeyboardInterrupt(str(end)) from None
+            if end.reason == "SIGUSR1":
+                raise modal.exception.InputCancellation(str(end)) from None
+            raise
+
+
+# ---- ingest ------------------------------------------------------------------------------------------------------
+
+
+@app.function(
+    cpu=INGEST_CORES,
+    memory=INGEST_MB,
+    timeout=ASKED.timeout_s,
+    retries=modal.Retries(max_retries=3, initial_delay=1.0),
+    volumes={DATA: data_volume.with_mount_options(read_only=True), PARTS: parts_volume},
+)
+def ingest_part(part: dict[str, Any]) -> dict[str, Any]:
+    """One container's share of `ingest`."""
+    from worldmodel.dataset.spread import Part, read_part
+
+    done = read_part(Part(**part), workers=None if modal.is_local() else int(INGEST_CORES))
+    if not modal.is_local():
+        parts_volume.commit()
+    if done["interrupted"]:
+        raise KeyboardInterrupt  # preempted: what was read is kept, the next container goes on
+    return done
+
+
+@app.function(
+    cpu=INGEST_CORES,
+    memory=2 * INGEST_MB,
+    timeout=ASKED.timeout_s,
+    retries=modal.Retries(max_retries=3, initial_delay=1.0),
+    volumes={DATA: data_volume, PARTS: parts_volume},
+)
+def ingest(
+    source: str, out: str, containers: int = 20, off: str = "", on: str = "", keep_names: bool = False
+) -> dict[str, Any]:
+    """Read the replays in a folder of the data volume into a dataset beside it, on many containers at once. The same
+    command again adds what is new, or goes on. source, off, on: one or more, separated by commas; the last two are
+    names of filters."""
+    from dataclasses import asdict
+
+    from worldmodel.dataset.spread import ingest_spread
+    from worldmodel.replays.filters import DEFAULT_FILTERS, check_names
+
+    def map_parts(parts: Sequence[Part]) -> Iterable[dict[str, Any]]:
+        given = [asdict(part) for part in parts]
+        return map(ingest_part.local, given) if modal.is_local() else ingest_part.map(given)
+
+    root, scratch = _root("DATA", DATA), _root("PARTS", PARTS)
+    report = ingest_spread(
+        [root / name.lstrip("/") for name in _words(source)],
+        root / out.lstrip("/"),
+        scratch,
+        map_parts,
+        num_parts=containers,
+        filters=(DEFAULT_FILTERS | check_names(_words(on))) - check_names(_words(off)),
+        keep_names=keep_names,
+        before_reading=_nothing if modal.is_local() else parts_volume.reload,
+        say=_say,
+    )
+    if not modal.is_local():
+        data_volume.commit()
+        parts_volume.commit()
+    _say(f"{out}: {report.num_games:,} games, {report.num_frames:,} frames, content {report.content_hash[:16]}")
+    return asdict(report)
+
+
+# ---- both --------------------------------------------------------------------------------------------------------
+
+
+def _root(name: str, there: str) -> Path:
+    """A folder over there, or the one that stands for it here: WORLDMODEL_LOCAL_DATA and so on."""
+    here = ASKED.cards if there == CARDS else there
+    return Path(os.environ.get(f"WORLDMODEL_LOCAL_{name}", here) if modal.is_local() else there)
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _no_more() -> None:
+    """End this call without another attempt; Modal then stops this container too."""
+    if (call := modal.current_function_call_id()) is not None:
+        modal.FunctionCall.from_id(call).cancel()
 
 
 def _nothing() -> None:
-    """A folder needs no commit."""
+    """A folder needs no commit, and nobody tries again."""
 
 
 def _say(text: str) -> None:

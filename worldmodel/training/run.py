@@ -59,18 +59,21 @@ def run_training(
     time_limit_s: float | None = None,
     rules: Path | None = None,
     into: Path | None = None,
+    prove: bool = False,
     track: Track = AS_BEFORE,
     publish: Publish | None = None,
+    card: str | None = None,
     say: Say = say_on_stderr,
 ) -> TrainResult:
     """Train an experiment (a file, or the name of one that comes with the package) on a dataset, in a new run folder.
 
     overrides: "training.lr=3e-4" and the like. epochs: a total, over the file's. device: "cpu", "cuda", "cuda:1";
     default: CUDA if there is one. time_limit_s: seconds from now after which this process will be gone; it saves and
-    leaves in time. rules: a file of kill rules, which is kept in the run. into: the folder that a launcher made for it;
-    the run then proves that validation and checkpoints work before its first step. track: whether a shared tracker
-    mirrors it. publish: makes a checkpoint durable where it outlives this machine. Under `torchrun` every process calls
-    this alike. Raises WrongUse before anything is written.
+    leaves in time. rules: a file of kill rules, which is kept in the run. into: the folder that a launcher made for it.
+    prove: that validation and checkpoints work, before the first step; with `into` always. track: whether a shared
+    tracker mirrors it. publish: makes a checkpoint durable where it outlives this machine. card: hash of the run card
+    that it was launched by. Under `torchrun` every process calls this alike. Raises WrongUse before anything is
+    written.
     """
     deadline, say = Deadline(time_limit_s), Voice(say)
     path = find_experiment(config)
@@ -84,7 +87,7 @@ def run_training(
             check_rules(rulebook, plan, (*NAMES, "lr"), _silence)
         folder = ""
         if team.is_lead:
-            about = {"file": str(path), "overrides": list(overrides), "epochs": epochs}
+            about = {"file": str(path), "overrides": list(overrides), "epochs": epochs, "card": card}
             run = RunFolder.take(into) if into is not None else RunFolder.create(runs, experiment=path.stem, name=name)
             with run.removed_if_no_room():
                 if rulebook is not None:
@@ -102,7 +105,7 @@ def run_training(
                 deadline,
                 say,
                 rules=rulebook,
-                prove=into is not None,
+                prove=prove or into is not None,
                 track=track,
                 publish=publish,
             )
