@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from mission import CONTEXT, NUM_FRAMES, NUM_GAMES, NUM_TRAIN_EXAMPLES, NUM_VAL_EXAMPLES, write_counts
 
 from worldmodel.cards.data import REFERENCE_BYTES, DataFacts, Lengths, data_facts
-from worldmodel.cards.facts import Timing, count_examples, facts_of, total_examples, windows_of
+from worldmodel.cards.facts import count_examples, facts_of, total_examples, windows_of
+from worldmodel.cards.timing import Speeds, Timing
 from worldmodel.dataset.ingest import ingest
 from worldmodel.dataset.store import open_dataset
 from worldmodel.errors import WrongUse
@@ -46,7 +47,7 @@ def test_the_mission_card_to_the_unit(mission_data: DataFacts) -> None:
 
 def test_the_mission_cards_times(mission_data: DataFacts) -> None:
     facts = facts_of(mission_experiment(), mission_data)
-    timing = Timing(facts, Estimate(batch_s=0.06, load_s=164, source="the card"), 2.78, 5.0)
+    timing = Timing(facts, Speeds.guessed(Estimate(batch_s=0.06, load_s=164, source="the card")), 2.78, 5.0)
     assert timing.between_rows_s == pytest.approx(60)
     assert timing.epoch_s / 60 == pytest.approx(181, abs=0.5)
     assert timing.training_s / 3600 == pytest.approx(9.1, abs=0.05)

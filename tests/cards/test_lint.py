@@ -94,6 +94,7 @@ CASES: list[tuple[str, str, dict[str, Any], tuple[str, ...]]] = [
     ("room_on_disk", "ok", {}, ()),
     ("room_on_disk", "blocker", {}, ("training.keep_last=1000000000",)),
     ("room_in_memory", "not measured", {}, ()),
+    ("saving", "not measured", {}, ()),
     ("tracker", "ok", {}, ()),
     ("tracker", "warning", {"backend": MODAL, "tracker": {"policy": "optional"}}, ()),
     ("tracker", "not measured", {"backend": MODAL, "tracker": {"policy": "required"}}, ()),

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from worldmodel.cards.code import CODE
 from worldmodel.cards.new import body, rendered
 from worldmodel.cards.news import Change
 from worldmodel.cards.view import View, view_of
@@ -36,11 +37,19 @@ def ablate(view: View) -> list[Ablation]:
     out = []
     for change in view.news[0].changes:
         if change.back is None:
-            why = f"needs the other dataset ({change.before}): worldmodel card new --from {card.config} --data THAT"
-            out.append(Ablation(change, None, why))
+            out.append(Ablation(change, None, _by_hand(change, card.config)))
             continue
         out.append(_write(view, change, change.back))
     return out
+
+
+def _by_hand(change: Change, config: str) -> str:
+    """How to put back what overrides cannot."""
+    if change.variable == CODE:
+        return (
+            f"needs the code of then: git switch --detach {change.before.split()[0]}, and a card of the same name there"
+        )
+    return f"needs the other dataset ({change.before}): worldmodel card new --from {config} --data THAT"
 
 
 def _write(view: View, change: Change, back: Sequence[str]) -> Ablation:

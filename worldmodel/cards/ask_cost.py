@@ -8,23 +8,42 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 
-from worldmodel.cards.questions import Answer, is_remote, question
+from worldmodel.cards.code import RESULT, SPEED
+from worldmodel.cards.plans import Plan
+from worldmodel.cards.questions import Answer, Severity, is_remote, question
 from worldmodel.cards.view import View
 from worldmodel.cards.words import size
-from worldmodel.runs.provenance import code_version
+from worldmodel.runs.provenance import code_version, files_changed
+
+TIGHT = 0.85
+"""Share of a memory from which on a little more than was measured is too much."""
 
 
 @question
 def estimate(view: View) -> Iterator[Answer]:
     """Where do times and costs come from?"""
-    found = view.file.card.estimate
-    if found is None:
+    found, plan = view.file.card.estimate, view.plan
+    if plan is not None:
+        yield "ok", f"every part is {plan.source}"
+        yield from _other_code(plan)
+    elif found is None:
         yield "not measured", "step time, and so time and cost: worldmodel plan on the target device"
     elif not found.measured:
         factor = view.file.card.budget.pessimistic_factor
         yield "warning", f"the step time is a guess ({found.source}); such guesses have been off by up to {factor:g}x"
     else:
         yield "ok", f"the step time is measured ({found.source})"
+    if plan is None and (other := view.elsewhere) is not None:
+        yield "note", f"there is a plan, {other.source}, but this is not the card's device"
+
+
+def _other_code(plan: Plan) -> Iterator[Answer]:
+    code = plan.code
+    if code.git_sha is None:
+        return
+    changed = files_changed(code.git_sha, SPEED)
+    if changed:
+        yield "note", f"{len(changed)} files of the step have changed since it was measured: plan again to be sure"
 
 
 @question
@@ -49,20 +68,37 @@ def budget(view: View) -> Iterator[Answer]:
 @question
 def room_on_disk(view: View) -> Iterator[Answer]:
     """Checkpoints that are kept, one more while it is written, and the record."""
-    need = view.facts.checkpoint_bytes * (view.experiment.training.keep_last + 2)
+    facts, plan = view.facts, view.plan or view.elsewhere
+    one = plan.measured.checkpoint.num_bytes if plan else facts.checkpoint_bytes
+    need = one * facts.num_checkpoints_kept + facts.record_bytes
+    of = f"{facts.num_checkpoints_kept} checkpoints of {size(one)}{', as measured,' if plan else ''} and the record"
     if is_remote(view):
-        yield "not measured", f"room for {size(need)} of checkpoints where it runs"
-        return
-    place = next(p for p in [view.places.runs.resolve(), *view.places.runs.resolve().parents] if p.exists())
-    free = shutil.disk_usage(place).free
-    words = f"{size(need)} of checkpoints, {size(free)} free"
-    yield ("blocker" if free < need else "warning" if free < 3 * need else "ok"), words
+        if view.plan is None:
+            yield "not measured", f"room for {size(need)} where it runs: {of}"
+            return
+        free, where = view.plan.measured.disk_free, "free there when it was planned"
+    else:
+        place = next(p for p in [view.places.runs.resolve(), *view.places.runs.resolve().parents] if p.exists())
+        free, where = shutil.disk_usage(place).free, "free"
+    severity: Severity = "blocker" if free < need else "warning" if free < 3 * need else "ok"
+    yield severity, f"{size(need)} at the most ({of}), {size(free)} {where}"
 
 
 @question
 def room_in_memory(view: View) -> Iterator[Answer]:
     """Nothing but the heaviest step itself can tell."""
-    yield "not measured", "memory of the heaviest step: worldmodel plan on the target device"
+    if view.plan is None:
+        yield "not measured", "memory of the heaviest step: worldmodel plan on the target device"
+        return
+    memory, asked = view.plan.measured.memory, view.file.card.backend.memory_gb
+    yield _room("the process holds", memory.host, int(asked * 1e9) if asked else memory.host_room)
+    if memory.device is not None and memory.device_room is not None:
+        yield _room("the device holds", memory.device, memory.device_room)
+
+
+def _room(what: str, used: int, room: int) -> Answer:
+    severity: Severity = "blocker" if used > room else "warning" if used > TIGHT * room else "ok"
+    return severity, f"{what} {size(used)} at the most, of {size(room)} ({used / room:.0%})"
 
 
 @question
@@ -90,7 +126,13 @@ def code(view: View) -> Iterator[Answer]:
         yield "ok", f"commit {now.git_sha[:12]}"
     if prior and prior.code and prior.code.git_sha and prior.code.git_sha != now.git_sha:
         sha = prior.code.git_sha[:12]
-        yield "note", f"{prior.name} ran commit {sha}: git log {sha}.. tells the rest"
+        files = files_changed(prior.code.git_sha, RESULT)
+        if files is None:
+            yield "note", f"{prior.name} ran commit {sha}, which is not in this checkout: what changed is not known"
+        elif files:
+            few = ", ".join(file.removeprefix("worldmodel/") for file in files[:4])
+            more = f" and {len(files) - 4} more" if len(files) > 4 else ""
+            yield "note", f"since {prior.name} ({sha}) {few}{more} changed: git diff {sha} -- worldmodel tells how"
 
 
 @question

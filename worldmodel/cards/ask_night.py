@@ -17,6 +17,9 @@ from worldmodel.training.eta import duration
 LONG_LOSS_MIN = 30.0
 """Work whose loss a team minds."""
 
+MUCH_STALL = 0.05
+"""Share of its time that training should not wait for checkpoints."""
+
 
 @question
 def checkpoints_outlive_the_machine(view: View) -> Iterator[Answer]:
@@ -29,19 +32,38 @@ def checkpoints_outlive_the_machine(view: View) -> Iterator[Answer]:
 
 @question
 def longest_loss(view: View) -> Iterator[Answer]:
-    """What the death of a process costs."""
+    """What the death of a process costs: the interval, and what is not on the disk yet when the next is due."""
     minutes, timing = view.file.card.checkpoints.every_min, view.timing
+    written_s = view.plan.measured.checkpoint.write_s if view.plan else 0.0
     price = f", ${minutes / 60 * timing.usd_per_hour:.2f}" if timing and timing.usd_per_hour else ""
-    words = f"{minutes:g} min of work{price} can be lost, the checkpoint interval"
+    late = f" (and {written_s:.1f} s until it is on the disk)" if written_s >= 1 else ""
+    words = f"{minutes:g} min of work{price} can be lost, the checkpoint interval{late}"
     if timing and 60 * minutes > timing.total_s:
         yield "warning", f"{words}; the whole run is shorter"
     else:
-        yield ("warning" if minutes > LONG_LOSS_MIN else "ok"), words
+        yield ("warning" if minutes + written_s / 60 > LONG_LOSS_MIN else "ok"), words
+
+
+@question
+def saving(view: View) -> Iterator[Answer]:
+    """Whether checkpoints come to the disk faster than they are made, and what training loses by them."""
+    every_s = 60 * view.file.card.checkpoints.every_min
+    if view.plan is None:
+        yield "not measured", "whether checkpoints keep up with their interval: worldmodel plan on the target device"
+        return
+    kept = view.plan.measured.checkpoint
+    share = kept.stall_s / every_s
+    if kept.write_s > every_s:
+        yield "blocker", f"a checkpoint takes {duration(kept.write_s)} to write, and is due every {duration(every_s)}"
+    elif share > MUCH_STALL:
+        yield "warning", f"training waits {kept.stall_s:.1f} s for each checkpoint, {share:.0%} of its time"
+    else:
+        yield "ok", f"a checkpoint is on the disk after {kept.write_s:.2g} s; training waits {kept.stall_s:.2g} s"
 
 
 @question
 def time_limit(view: View) -> Iterator[Answer]:
-    """Against the pessimistic estimate, with resumed attempts counted."""
+    """Against the pessimistic estimate, or a plan's upper end, with resumed attempts counted."""
     backend, timing = view.file.card.backend, view.timing
     if backend.timeout_s is None:
         yield ("warning" if is_remote(view) else "note"), "no time limit: only rules and people can end it"
@@ -49,15 +71,22 @@ def time_limit(view: View) -> Iterator[Answer]:
     if timing is None:
         yield "not measured", "whether the time limit is enough: there is no estimate yet (worldmodel plan)"
         return
+    is_plan = timing.speeds.is_plan
     attempts, limit = 1 + backend.retries, duration(backend.timeout_s)
-    if attempts * backend.timeout_s < timing.total_s:
-        yield "blocker", f"the estimate is {duration(timing.total_s)}; {attempts} attempt(s) of {limit} are less"
-    elif attempts * backend.timeout_s < timing.pessimistic_s:
-        worst = duration(timing.pessimistic_s)
-        yield "warning", f"pessimistically it takes {worst}; {attempts} attempt(s) of {limit} are less: raise retries"
+    # Each attempt begins anew, and the work since the last checkpoint is done again.
+    lost_s = (timing.start_s + 60 * view.file.card.checkpoints.every_min) * (attempts - 1) if is_plan else 0.0
+    have_s = attempts * backend.timeout_s - lost_s
+    total, worst = duration(timing.total_s), duration(timing.pessimistic_s)
+    if have_s < timing.total_s:
+        what = "plan" if is_plan else "estimate"
+        yield "blocker", f"the {what} is {total}; {attempts} attempt(s) of {limit} are less"
+    elif have_s < timing.pessimistic_s:
+        how = "the measured plan goes up to" if is_plan else "pessimistically it takes"
+        yield "warning", f"{how} {worst}; {attempts} attempt(s) of {limit} are less: raise retries"
     else:
         margin = backend.timeout_s / timing.total_s
-        yield "ok", f"{attempts} attempt(s) of {limit}, {margin:.1f} times the estimate each"
+        more = f", and above the plan's upper end, {worst}" if is_plan else ""
+        yield "ok", f"{attempts} attempt(s) of {limit}, {margin:.1f} times the estimate each{more}"
 
 
 @question

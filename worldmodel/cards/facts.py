@@ -1,7 +1,7 @@
 """Every number of a card that follows from the experiment and the dataset.
 
-Owns: counts of examples, batches, rows, checkpoints; times and costs out of a step's time. Must not: measure anything,
-or decide how a number is written.
+Owns: counts of examples, batches, rows, bytes. Must not: measure anything, know a time (that is `timing`), or decide
+how a number is written.
 
 An example is what one loss is about. In window mode that is a window: a game of F frames has F - context_len of them
 (stride 1), which is the mission's arithmetic as well. The two systems differ in the split alone: theirs takes the first
@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 from worldmodel.cards.data import DataFacts, Lengths
 from worldmodel.dataset.windows import Windows
 from worldmodel.models.base import make_model
-from worldmodel.runs.card import Card, Estimate
-from worldmodel.runs.prices import Price
+from worldmodel.runs.card import Card
 from worldmodel.training.config import Experiment, find_experiment, load_experiment
+
+ROW_BYTES, VAL_ROW_BYTES = 600, 2000
+"""Of a row of metrics with the row of pace that comes with it, and of a validation's, about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +161,19 @@ class Facts:
         copies = 4 + (2 if self.experiment.training.ema is not None else 0)
         return 4 * copies * self.num_parameters
 
+    @property
+    def num_checkpoints_kept(self) -> int:
+        """On the disk at the most: the last ones, one for each epoch, and one more while it is written."""
+        training = self.experiment.training
+        return training.keep_last + training.epochs + 1
+
+    @property
+    def record_bytes(self) -> int:
+        """Rows of metrics of the whole run, about."""
+        training = self.experiment.training
+        rows = self.rows_per_epoch * training.epochs
+        return round(ROW_BYTES * rows + VAL_ROW_BYTES * self.validations_per_epoch * training.epochs)
+
 
 def facts_of(experiment: Experiment, data: DataFacts) -> Facts:
     """Compute. The model is built once to count its parameters."""
@@ -169,72 +184,6 @@ def facts_of(experiment: Experiment, data: DataFacts) -> Facts:
         examples=count_examples(data, experiment),
         total=total_examples(data, experiment),
     )
-
-
-# ---- times -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """What follows from a step's time. All in seconds and US dollars; usd is None without a price."""
-
-    facts: Facts
-    estimate: Estimate
-    usd_per_hour: float | None
-    pessimistic_factor: float
-
-    @property
-    def epoch_s(self) -> float:
-        return self.facts.steps_per_epoch.value * self.estimate.batch_s
-
-    @property
-    def training_s(self) -> float:
-        return self.facts.num_steps.value * self.estimate.batch_s
-
-    @property
-    def total_s(self) -> float:
-        """From the start of the process to its end."""
-        return self.training_s + self.estimate.load_s
-
-    @property
-    def pessimistic_s(self) -> float:
-        return self.total_s * self.pessimistic_factor
-
-    @property
-    def usd(self) -> float | None:
-        return None if self.usd_per_hour is None else self.total_s / 3600 * self.usd_per_hour
-
-    @property
-    def pessimistic_usd(self) -> float | None:
-        return None if self.usd is None else self.usd * self.pessimistic_factor
-
-    @property
-    def between_rows_s(self) -> float:
-        """From one row of metrics to the next."""
-        return self.facts.experiment.training.log_every_steps * self.estimate.batch_s
-
-    @property
-    def between_lines_s(self) -> float:
-        """From one line on the screen to the next: they go by the clock, and never within a step."""
-        return max(self.facts.experiment.training.log_every_s, self.estimate.batch_s)
-
-    @property
-    def lines_per_epoch(self) -> float:
-        return self.epoch_s / self.between_lines_s
-
-    @property
-    def num_checkpoints(self) -> int:
-        """Written over the run: by the clock, at each epoch's end, and the first."""
-        training = self.facts.experiment.training
-        return 1 + training.epochs + int(self.training_s / (60 * training.checkpoint_every_min))
-
-
-def timing_of(facts: Facts, card: Card, price: Price | None) -> Timing | None:
-    """None if the card has no step time yet."""
-    if card.estimate is None:
-        return None
-    usd_per_hour = card.backend.usd_per_hour or (price.usd_per_hour if price else None)
-    return Timing(facts, card.estimate, usd_per_hour, card.budget.pessimistic_factor)
 
 
 # ---- commands ----------------------------------------------------------------------------------------------------

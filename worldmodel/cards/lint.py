@@ -7,6 +7,8 @@ Must not: know a question.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from worldmodel.cards import ask_cost, ask_night, ask_sense
 from worldmodel.cards.questions import ORDER, QUESTIONS, Finding
 from worldmodel.cards.view import View
@@ -17,5 +19,10 @@ ASKED = (ask_night, ask_sense, ask_cost)
 
 def lint(view: View) -> list[Finding]:
     """Ask everything. The gravest first."""
-    found = [Finding(name, *answer) for name, ask in QUESTIONS.items() for answer in ask(view)]
+    return ask(view, QUESTIONS)
+
+
+def ask(view: View, names: Iterable[str]) -> list[Finding]:
+    """Ask some questions, by name. The gravest answer first."""
+    found = [Finding(name, *answer) for name in names for answer in QUESTIONS[name](view)]
     return sorted(found, key=lambda finding: ORDER.index(finding.severity))

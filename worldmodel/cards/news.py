@@ -55,12 +55,16 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """Against one earlier run. num_unknown: keys of the experiment that the earlier run's record does not have."""
+    """Against one earlier run. num_unknown: keys of the experiment that the earlier run's record does not have.
+
+    code_unknown: why it cannot be told whether the code differs; empty if it can (then it is among the changes if so).
+    """
 
     entry: Entry
     changes: tuple[Change, ...]
     num_unknown: int
     num_same: int = field(compare=False)
+    code_unknown: str = ""
 
     @property
     def warning(self) -> str | None:

@@ -51,7 +51,7 @@ def show(view: View, findings: list[Finding], console: Console) -> None:
         grid = Table.grid(padding=(0, GAP))
         for _ in row:
             grid.add_column(width=width)
-        grid.add_row(*(Group(*(_sheet(TABLES[name](view), width) for name in stack)) for stack in row))
+        grid.add_row(*(Group(*(shown(TABLES[name](view), width) for name in stack)) for stack in row))
         console.print(grid)
     console.print(findings_table(findings, console.width))
 
@@ -77,7 +77,7 @@ def _counts(findings: list[Finding]) -> Text:
     return text
 
 
-def findings_table(findings: list[Finding], width: int) -> RenderableType:
+def findings_table(findings: list[Finding], width: int, *, title: str = "What a reviewer would ask") -> RenderableType:
     """What a reviewer would ask, with the answers."""
     table = _table(width)
     for column in ("", "Question", "Answer"):
@@ -86,10 +86,11 @@ def findings_table(findings: list[Finding], width: int) -> RenderableType:
         style = SEVERITIES[finding.severity]
         question = finding.question.replace("_", " ")
         table.add_row(Text(finding.severity, style), Text(question, "dim"), Text(finding.message))
-    return Group(Text("What a reviewer would ask", TITLE), table, Text())
+    return Group(Text(title, TITLE), table, Text())
 
 
-def _sheet(sheet: Sheet, width: int) -> RenderableType:
+def shown(sheet: Sheet, width: int) -> RenderableType:
+    """One table of a card."""
     parts: list[RenderableType] = [Text(sheet.title, TITLE)]
     if sheet.rows:
         table = _table(width)

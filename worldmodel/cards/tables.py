@@ -16,10 +16,10 @@ from worldmodel.cards.data import REFERENCE_BYTES
 from worldmodel.cards.facts import launch_words, resume_words
 from worldmodel.cards.news import UNKNOWN
 from worldmodel.cards.sheet import Sheet, facts
+from worldmodel.cards.time_table import NOT_MEASURED, timing
 from worldmodel.cards.view import View
 from worldmodel.cards.words import (
     data_words,
-    lost,
     metric_words,
     other_overrides,
     per_frame,
@@ -34,7 +34,6 @@ from worldmodel.training.config import SequenceData
 from worldmodel.training.disturbance import make_disturbances
 from worldmodel.training.eta import duration
 
-NOT_MEASURED = "not measured yet"
 PRIOR_METRICS = ("val_change_acc", "val_pos_mae", "val_loss/total")
 """Columns of the table of earlier runs if a card has no targets."""
 
@@ -206,45 +205,6 @@ def logging(view: View) -> Sheet:
     return facts("Logging & monitoring", rows)
 
 
-def timing(view: View) -> Sheet:
-    """Time and money, from a step's time."""
-    card, found = view.file.card, view.timing
-    if found is None:
-        way_out = "Not measured yet: run `worldmodel plan` on the target device, or set `estimate` in the front matter."
-        return Sheet("Timing & cost", notes=(way_out,))
-    estimate = found.estimate
-    kind = "measured" if estimate.measured else "a guess"
-    cost = NOT_MEASURED if found.usd is None else f"~${found.usd:,.2f}"
-    limit = card.backend.timeout_s
-    factor = f"{card.budget.pessimistic_factor:g}"
-    worst = f"{duration(found.pessimistic_s)}"
-    if found.pessimistic_usd is not None:
-        worst += f", ${found.pessimistic_usd:,.2f}"
-    notes = []
-    if limit and limit < found.pessimistic_s:
-        attempts = -(-found.pessimistic_s // limit)
-        notes.append(
-            f"The time limit covers {limit / found.total_s:.1f} times the estimate, not {factor} times: "
-            f"then it takes {attempts:.0f} attempts, each going on from the newest checkpoint."
-        )
-    return facts(
-        "Timing & cost",
-        [
-            ("Est. step", f"{1000 * estimate.batch_s:g} ms, {kind} ({estimate.source})"),
-            ("Est. epoch", f"~{duration(found.epoch_s)}"),
-            ("Est. total training", f"~{duration(found.training_s)}"),
-            ("Est. start", f"~{duration(estimate.load_s)}"),
-            ("Est. total wall time", f"~{duration(found.total_s)}"),
-            ("**Est. cost**", f"**{cost}**" if found.usd is not None else "no price for this device"),
-            (f"Pessimistic ({factor}x)", worst),
-            ("Time limit", f"{duration(limit)} (safety margin: {limit / found.total_s:.1f}x)" if limit else "none"),
-            ("Checkpoints written", f"~{found.num_checkpoints:,}"),
-            ("Lost at the most", lost(view)),
-        ],
-        notes,
-    )
-
-
 def prior_runs(view: View) -> Sheet:
     """Baselines, with held-out values and others kept apart."""
     metrics = [target.metric for target in view.file.card.targets if target.metric.startswith(VAL)] or PRIOR_METRICS
@@ -281,7 +241,8 @@ def new(view: View) -> Sheet:
         notes.append(f"Of {nearest.num_unknown} keys it is not recorded what they were.")
     if code := nearest.entry.code:
         state = ", with changes that were not committed" if code.dirty else ""
-        notes.append(f"Its code: {(code.git_sha or code.version or UNKNOWN)[:12]}{state}.")
+        unknown = f"; whether ours differs is not known: {nearest.code_unknown}" if nearest.code_unknown else ""
+        notes.append(f"Its code: {(code.git_sha or code.version or UNKNOWN)[:12]}{state}{unknown}.")
     if nearest.warning:
         notes.append(
             f"**{nearest.warning}.** `worldmodel card ablate {view.file.card.run}` writes a card for each of them."

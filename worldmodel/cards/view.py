@@ -9,13 +9,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from worldmodel.cards.code import with_code
 from worldmodel.cards.data import DataFacts, data_facts
-from worldmodel.cards.facts import Facts, Resolved, Timing, facts_of, resolve, timing_of
+from worldmodel.cards.facts import Facts, Resolved, facts_of, resolve
 from worldmodel.cards.news import News, baselines_of, most_comparable
+from worldmodel.cards.plans import FILE as PLANS
+from worldmodel.cards.plans import Plan, Plans, is_device, read_plans, work_of
+from worldmodel.cards.timing import Speeds, Timing
 from worldmodel.errors import WrongUse
-from worldmodel.runs.card import CARDS, CardFile, SignOff, resolved_hash, sign_off
+from worldmodel.runs.card import CARDS, Card, CardFile, SignOff, resolved_hash, sign_off
 from worldmodel.runs.ledger import FILE, Entry, Ledger
 from worldmodel.runs.prices import Price, load_prices
+from worldmodel.runs.strict import flat
 from worldmodel.training.config import Experiment
 from worldmodel.training.run import RUNS
 
@@ -31,10 +36,17 @@ class Places:
         """All runs there are, and some that are about to be entered. Raises WrongUse for a damaged file of results."""
         return Ledger(self.runs, self.cards / FILE, more)
 
+    def plans(self) -> Plans:
+        """Measured plans and what became of them. Raises WrongUse for a damaged file."""
+        return read_plans(self.cards / PLANS)
+
 
 @dataclass(frozen=True)
 class View:
-    """A card with its facts. news: against each of its baselines, the most comparable first."""
+    """A card with its facts. news: against each of its baselines, the most comparable first.
+
+    plan: measured on the card's device; elsewhere: the newest of the same work that was measured on another one.
+    """
 
     file: CardFile
     places: Places
@@ -42,6 +54,8 @@ class View:
     facts: Facts
     price: Price | None
     timing: Timing | None
+    plan: Plan | None
+    elsewhere: Plan | None
     ledger: Ledger
     baselines: list[Entry]
     unknown_baselines: list[str]
@@ -91,13 +105,50 @@ def find_data(file: CardFile, data: str | Path | None = None) -> DataFacts:
     return found
 
 
-def view_of(file: CardFile, places: Places, *, data: DataFacts | None = None, ledger: Ledger | None = None) -> View:
-    """Everything of a card. data, ledger: if they were read already. Raises WrongUse."""
+def work_key(experiment: Experiment) -> str:
+    """Of the work of an experiment's step (see `plans`)."""
+    return work_of(flat(experiment.model_dump(mode="json")))
+
+
+def plans_of(card: Card, experiment: Experiment, data: DataFacts, plans: Plans) -> tuple[Plan | None, Plan | None]:
+    """The newest plan that was measured on the card's device, and the newest one of any other."""
+    found = plans.newest(work=work_key(experiment), content_hash=data.content_hash)
+
+    def is_its(plan: Plan) -> bool:
+        if plan.name == card.run:  # measured for this very card: whoever did so knew the machine
+            return plan.why_not is None and plan.gpu_meant == card.backend.gpu
+        return plan.speeds is not None and is_device(card.backend.gpu, plan.machine.gpu)
+
+    its = next(filter(is_its, found), None)
+    return its, next((plan for plan in found if plan is not its and not is_its(plan)), None)
+
+
+def timing_of(facts: Facts, card: Card, price: Price | None, plan: Plan | None = None) -> Timing | None:
+    """Of a measured plan; else of the card's own estimate; None if there is neither."""
+    usd_per_hour = card.backend.usd_per_hour or (price.usd_per_hour if price else None)
+    factor = card.budget.pessimistic_factor
+    if plan is not None and (speeds := plan.speeds) is not None:
+        return Timing(facts, speeds, usd_per_hour, factor, tuple(plan.ratios))
+    if card.estimate is None:
+        return None
+    return Timing(facts, Speeds.guessed(card.estimate), usd_per_hour, factor)
+
+
+def view_of(
+    file: CardFile,
+    places: Places,
+    *,
+    data: DataFacts | None = None,
+    ledger: Ledger | None = None,
+    plans: Plans | None = None,
+) -> View:
+    """Everything of a card. data, ledger, plans: if they were read already. Raises WrongUse."""
     resolved = resolve(file.card)
     found = find_data(file) if data is None else data
     facts = facts_of(resolved.experiment, found)
     price = load_prices(places.cards).of(file.card.backend.gpu)
     ledger = places.ledger() if ledger is None else ledger
+    plan, elsewhere = plans_of(file.card, resolved.experiment, found, places.plans() if plans is None else plans)
     baselines, unknown = baselines_of(file.card.baselines, ledger)
     return View(
         file=file,
@@ -105,9 +156,14 @@ def view_of(file: CardFile, places: Places, *, data: DataFacts | None = None, le
         resolved=resolved,
         facts=facts,
         price=price,
-        timing=timing_of(facts, file.card, price),
+        timing=timing_of(facts, file.card, price, plan),
+        plan=plan,
+        elsewhere=elsewhere,
         ledger=ledger,
         baselines=baselines,
         unknown_baselines=unknown,
-        news=most_comparable(tuple(baselines), resolved.experiment, found),
+        news=[
+            with_code(news, ledger.get(file.card.run))
+            for news in most_comparable(tuple(baselines), resolved.experiment, found)
+        ],
     )

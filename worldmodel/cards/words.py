@@ -9,6 +9,7 @@ from worldmodel.cards.news import UNKNOWN
 from worldmodel.cards.view import View
 from worldmodel.runs.ledger import VAL, Entry
 from worldmodel.runs.rulebook import RuleSpec
+from worldmodel.training.eta import duration
 
 
 def metric_words(metric: str, value: float) -> str:
@@ -24,6 +25,16 @@ def size(num_bytes: int) -> str:
             break
         value /= 1000
     return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def money(usd: float) -> str:
+    """Cents where they matter."""
+    return f"${usd:,.2f}"
+
+
+def span(low_s: float, high_s: float) -> str:
+    """An interval of times."""
+    return f"{duration(low_s)} to {duration(high_s)}"
 
 
 def per_frame(num_bytes: int, num_frames: int) -> str:

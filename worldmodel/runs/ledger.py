@@ -6,6 +6,7 @@ Must not: judge which run is comparable, or know what a metric means.
 Values are kept apart by where they come from, and their names must show it:
 
     val       held-out data, raw weights, at the step with the lowest val_loss/total; names begin with "val_"
+    val_last  the same of the last validation
     val_ema   the same of the running mean of the weights
     train     the last row of training means; names never begin with "val_"
     unsaid    results from elsewhere of which nobody says whether they are training or held-out values
@@ -28,6 +29,8 @@ from ruamel.yaml.error import YAMLError
 from worldmodel.errors import WrongUse
 from worldmodel.runs import atomic
 from worldmodel.runs.folder import NotARun, RunFolder
+from worldmodel.runs.provenance import files_of_diff
+from worldmodel.runs.status import read_status
 from worldmodel.runs.strict import Strict, flat
 
 VAL = "val_"
@@ -48,18 +51,22 @@ class EntryData(Strict):
 
 
 class EntryCode(Strict):
-    """Which code: a commit if it is known, and whether the checkout differed from it."""
+    """Which code: a commit if it is known, whether the checkout differed from it, and in which files."""
 
     version: str | None = None
     git_sha: str | None = None
     dirty: bool = False
+    diff_sha256: str | None = None
+    changed: list[str] = Field(default_factory=list)
 
 
 class Entry(Strict):
     """One run. config: dotted keys; complete only for run folders. ended: why it ended, None if it has not.
 
     epochs: done so far. disturbed: numbers that its noise touched on a real batch, as the run wrote them down.
-    step_s: a step's time of late. duration_s: sum of its processes' own intervals.
+    val: at the best step, val_last: at the last one. step_s: a step's time of late. epoch_s: of an epoch with all that
+    belongs to it, after the first row of pace. spent_s: of all its processes, what was lost and done again included.
+    memory_gb: the most that it wrote down. stall_s: what training waited for a checkpoint, the median.
     """
 
     name: str
@@ -70,11 +77,15 @@ class Entry(Strict):
     epochs: float | None = None
     step: int | None = None
     num_steps: int | None = None
+    steps_per_epoch: int | None = None
     config: dict[str, Scalar] = Field(default_factory=dict)
     code: EntryCode | None = None
     gpu: str | None = None
+    num_cpus: int | None = None
     val: dict[str, float] = Field(default_factory=dict)
     val_step: int | None = None
+    val_last: dict[str, float] = Field(default_factory=dict)
+    val_last_step: int | None = None
     val_ema: dict[str, float] = Field(default_factory=dict)
     train: dict[str, float] = Field(default_factory=dict)
     unsaid: dict[str, float] = Field(default_factory=dict)
@@ -83,9 +94,13 @@ class Entry(Strict):
     disturbed: list[str] | None = None
     step_s: float | None = None
     duration_s: float | None = None
+    epoch_s: float | None = None
+    spent_s: float | None = None
+    memory_gb: float | None = None
+    stall_s: float | None = None
     notes: str = ""
 
-    @field_validator("val", "val_ema")
+    @field_validator("val", "val_last", "val_ema")
     @classmethod
     def _are_held_out(cls, values: dict[str, float]) -> dict[str, float]:
         if wrong := [name for name in values if not name.startswith(VAL)]:
@@ -161,7 +176,8 @@ def entry_of(run: RunFolder) -> Entry:
     told = json.loads(run.provenance.read_text(encoding="utf-8"))
     config = _flat_yaml(run.config.read_text(encoding="utf-8"))
     rows, pace, events = (_rows(path) for path in (run.metrics, run.pace, run.events))
-    raw, ema = (_best([r for r in rows if r["kind"] == "val" and r.get("weights", "raw") == w]) for w in ("raw", "ema"))
+    looks = {w: [r for r in rows if r["kind"] == "val" and r.get("weights", "raw") == w] for w in ("raw", "ema")}
+    raw, ema, final = _best(looks["raw"]), _best(looks["ema"]), (looks["raw"] or [{}])[-1]
     trained = [row for row in rows if row["kind"] == "train"]
     beginnings = [event for event in events if event["event"] in ("started", "resumed")]
     ends = [event for event in events if event["event"] in ("ended", "started", "resumed", "vanished")]
@@ -180,11 +196,18 @@ def entry_of(run: RunFolder) -> Entry:
         epochs=next((float(row["epoch"]) for row in reversed(rows) if "epoch" in row), None),
         step=max((row["step"] for row in [*rows, *pace, *events]), default=None),
         num_steps=beginnings[-1].get("num_steps") if beginnings else None,
+        steps_per_epoch=beginnings[-1].get("steps_per_epoch") if beginnings else None,
         config=dict(config),
-        code=EntryCode(**{key: told["code"].get(key) for key in ("version", "git_sha", "dirty")}),
+        code=EntryCode(
+            **{key: told["code"].get(key) for key in ("version", "git_sha", "dirty", "diff_sha256")},
+            changed=files_of_diff(run.code_diff.read_text(encoding="utf-8")) if run.code_diff.exists() else [],
+        ),
         gpu=told["machine"].get("gpu"),
+        num_cpus=told["machine"].get("num_cpus"),
         val=_values(raw, VAL),
         val_step=raw.get("step"),
+        val_last=_values(final, VAL),
+        val_last_step=final.get("step"),
         val_ema=_values(ema, VAL),
         train=_values(trained[-1] if trained else {}, "loss/"),
         num_resumed=sum(event["event"] == "resumed" for event in events),
@@ -192,7 +215,36 @@ def entry_of(run: RunFolder) -> Entry:
         ended=str(last.get("reason", last["event"])) if last and last["event"] in ("ended", "vanished") else None,
         step_s=median(row["step_ms"] for row in pace[-30:]) / 1000 if pace else None,
         duration_s=sum(row["elapsed_s"] for row in pace) if pace else None,
+        epoch_s=_epoch_s(pace, beginnings[-1].get("steps_per_epoch") if beginnings else None),
+        spent_s=_spent_s(run, pace, events),
+        memory_gb=max((row["memory_gb"] for row in pace if "memory_gb" in row), default=None),
+        stall_s=_stall_s(events),
     )
+
+
+def _epoch_s(pace: list[dict[str, Any]], steps_per_epoch: int | None) -> float | None:
+    """Of an epoch, by the rows of pace after the first, which has the run's beginning in it."""
+    if not steps_per_epoch or not pace:
+        return None
+    num = pace[-1]["step"] - pace[0]["step"]
+    if num <= 0:
+        return float(pace[0]["step_ms"]) / 1000 * steps_per_epoch
+    return float(sum(row["elapsed_s"] for row in pace[1:]) / num * steps_per_epoch)
+
+
+def _spent_s(run: RunFolder, pace: list[dict[str, Any]], events: list[dict[str, Any]]) -> float | None:
+    """As its heartbeat counted; of a run without one, its rows of pace and what was lost of them."""
+    status = read_status(run) or {}
+    if status.get("spent_s") is not None:
+        return float(status["spent_s"])
+    lost_s = sum(float(event.get("lost_s") or 0.0) for event in events)
+    return sum(row["elapsed_s"] for row in pace) + lost_s if pace else None
+
+
+def _stall_s(events: list[dict[str, Any]]) -> float | None:
+    """Of checkpoints beside which training went on: the first and the last are waited for."""
+    beside = [e for e in events if e["event"] == "checkpoint" and e.get("stalled_s", 0) != e.get("seconds", 0)]
+    return float(median(event["stalled_s"] for event in beside)) if beside else None
 
 
 @lru_cache(maxsize=4096)

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -59,6 +60,30 @@ def code_version(checkout: Path = _CHECKOUT) -> CodeVersion:
         content = hashlib.sha256((checkout / name).read_bytes()).hexdigest()
         diff += f"\nuntracked {name} sha256 {content}"
     return CodeVersion(version, sha.strip(), diff)
+
+
+def files_changed(
+    since: str, rooms: Sequence[str], *, until: str | None = None, checkout: Path = _CHECKOUT
+) -> list[str] | None:
+    """Files of some rooms that differ between two commits, or from one to the code at hand (until: None), what git does
+    not know included. None where that cannot be told: no checkout, or a commit that is not in it."""
+    if not (checkout / ".git").exists():
+        return None
+    folders = [f"{_PACKAGE}/{room}" for room in rooms]
+    commits = [since] if until is None else [since, until]
+    found = _git(checkout, "diff", "--name-only", "--no-color", *commits, "--", *folders)
+    if found is None:
+        return None
+    unknown = ""
+    if until is None:
+        unknown = _git(checkout, "ls-files", "--others", "--exclude-standard", "--", *folders) or ""
+    return sorted({*found.splitlines(), *unknown.splitlines()})
+
+
+def files_of_diff(diff: str) -> list[str]:
+    """Files that a recorded difference (see `CodeVersion.diff`) is about."""
+    tracked = re.findall(r"^diff --git a/(\S+) b/", diff, flags=re.MULTILINE)
+    return sorted({*tracked, *re.findall(r"^untracked (\S+) sha256 ", diff, flags=re.MULTILINE)})
 
 
 def collect(

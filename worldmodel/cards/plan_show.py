@@ -1,0 +1,148 @@
+"""A plan, and what earlier plans were worth, on a terminal.
+
+Owns: how they look there. Must not: compute a time, or word a part (the card's table does).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rich.bar import Bar
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from worldmodel.cards.planning import Planned
+from worldmodel.cards.plans import Outcome, Pair, Plans
+from worldmodel.cards.questions import Finding
+from worldmodel.cards.show import TITLE, findings_table, shown
+from worldmodel.cards.time_table import interval_words, memory_words, seconds, timing
+from worldmodel.cards.timing import Timing
+from worldmodel.cards.words import money, size, span
+from worldmodel.training.eta import duration
+
+BAR = 32
+"""Columns of a bar that is all of the time."""
+
+
+def show(planned: Planned, findings: list[Finding], console: Console) -> None:
+    """The estimate, where its time goes, what it was made of, and what stands against it."""
+    view, plan = planned.view, planned.plan
+    machine = plan.machine.gpu or f"{plan.machine.device}, {plan.machine.num_cpus} cores"
+    head = [Text.assemble((plan.name, "bold"), ("  on ", "dim"), machine)]
+    projected = view.timing if plan.why_not is None else None
+    if projected is None:
+        head.append(Text(f"not the card's device: {plan.why_not}", "bold yellow"))
+        head.append(Text("no time, no memory and no cost follow from what was measured here"))
+    else:
+        head.append(_answer(projected))
+        head.append(Text(interval_words(projected), "dim"))
+    console.print(Panel(Group(*head), border_style="cyan" if projected else "yellow", padding=(0, 1)))
+    if projected is not None:
+        console.print(_where(projected))
+        console.print(shown(timing(view), console.width))
+    else:
+        console.print(_what_there_is(planned))
+    console.print(findings_table(findings, console.width, title="Against the card"))
+
+
+def _answer(found: Timing) -> Text:
+    words = Text.assemble(
+        ("~" + duration(found.total_s), "bold green"), (f"  {span(found.low_s, found.pessimistic_s)}", "green")
+    )
+    if found.usd is not None and found.low_usd is not None and found.pessimistic_usd is not None:
+        words.append(f"    ~{money(found.usd)}", "bold green")
+        words.append(f"  {money(found.low_usd)} to {money(found.pessimistic_usd)}", "green")
+    return words
+
+
+def _where(found: Timing) -> Group:
+    """Parts of the whole, each with its share as a bar."""
+    course, speeds = found.course, found.speeds
+    stepping_s = course.until * found.step_s
+    saves, looks = course.num_checkpoints(stepping_s), round(course.num_validations)
+    parts = [
+        ("start", "1", speeds.start_s),
+        ("steps", f"{course.until:,}", stepping_s),
+        ("validations", f"{looks:,}", course.num_validations * speeds.validation_s),
+        ("waiting for checkpoints", f"{saves:,}", saves * speeds.stall_s),
+    ]
+    waiting_s = course.total_s(speeds) - sum(value for *_, value in parts)
+    if waiting_s > 0.01 * stepping_s:
+        parts.insert(2, ("waiting for data", "", waiting_s))
+    whole = sum(value for *_, value in parts)
+    table = Table.grid(padding=(0, 2, 0, 1))
+    for justify in ("left", "right", "right", "right", "left"):
+        table.add_column(justify=justify)
+    for name, num, value in parts:
+        share = value / whole
+        shown_share = f"{share:.0%}" if share >= 0.005 else "<1%"
+        bar = Bar(1.0, 0.0, share, width=BAR, color="cyan")
+        table.add_row(Text(name, "dim"), num, seconds(value), shown_share, bar)
+    return Group(Text("Where the time goes", TITLE), table, Text())
+
+
+def _what_there_is(planned: Planned) -> Group:
+    """What may be said of a machine that is not the card's."""
+    view, parts = planned.view, planned.plan.measured
+    kept = parts.checkpoint
+    rows = [
+        ("steps", f"{view.facts.num_steps} of {view.experiment.training.batch_size:,} windows"),
+        ("opened here in", f"{seconds(parts.open_s)}, the first batch {seconds(parts.block_s)} later"),
+        ("data", f"{parts.num_blocks} block(s) of {size(parts.block_bytes)} at a time"),
+        ("a checkpoint", f"{size(kept.num_bytes)}; here written in {seconds(kept.write_s)}, read in"
+                         f" {seconds(kept.read_s)}"),
+        ("held here", memory_words(parts)),
+    ]  # fmt: skip
+    table = Table.grid(padding=(0, 2, 0, 1))
+    for name, value in rows:
+        table.add_row(Text(name, "dim"), value)
+    return Group(Text("What does not depend on the device, and this machine's disk", TITLE), table, Text())
+
+
+# ---- calibration -------------------------------------------------------------------------------------------------
+
+
+def calibration(plans: Plans, console: Console) -> None:
+    """Estimate against actual, run by run."""
+    machines = {plan.id: plan.machine.gpu or plan.machine.device for plan in plans.plans}
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 1), header_style="dim")
+    table.add_column("run", no_wrap=True)
+    for name in ("device", "steps", "total", "", "an epoch", "", "memory", "", "cost", "", "checkpoint stall", ""):
+        table.add_column(name, justify="left" if name == "device" else "right", no_wrap=True)
+    table.add_column("ended", overflow="fold")
+    for outcome in plans.outcomes:
+        part = f"{outcome.step / max(1, outcome.num_steps):.0%}"
+        steps = f"{outcome.step:,} ({part})" if outcome.step < outcome.num_steps else f"{outcome.step:,}"
+        table.add_row(
+            outcome.run,
+            machines.get(outcome.plan, "?"),
+            steps,
+            *_pair(outcome.total_s, seconds),
+            *_pair(outcome.epoch_s, seconds),
+            *_pair(outcome.memory, lambda gigabytes: size(round(gigabytes * 1e9))),
+            *_pair(outcome.usd, money),
+            *_pair(outcome.stall_s, seconds),
+            outcome.ended,
+        )
+    console.print(Group(Text("Estimate > actual, and how many times it was", TITLE), table, Text()))
+    console.print(summary(plans.outcomes))
+
+
+def summary(outcomes: Sequence[Outcome]) -> str:
+    """What the next plan makes of it, in one line."""
+    ratios = sorted(ratio for outcome in outcomes if (ratio := outcome.total_s.ratio) is not None)
+    if not ratios:
+        return "no run with a plan has ended: plans go by the factor of their cards"
+    middle = ratios[len(ratios) // 2] if len(ratios) % 2 else sum(ratios[len(ratios) // 2 - 1 :][:2]) / 2
+    runs = f"{len(ratios)} run" + ("s" if len(ratios) > 1 else "")
+    return f"{runs} took {ratios[0]:.2f} to {ratios[-1]:.2f} times the plan, half of them more than {middle:.2f}"
+
+
+def _pair(pair: Pair | None, words: Callable[[float], str]) -> tuple[str | Text, str | Text]:
+    if pair is None or pair.ratio is None:
+        return "", ""
+    ratio = pair.ratio
+    style = "red" if ratio > 1.5 else "yellow" if ratio > 1.15 or ratio < 0.7 else "green"
+    return f"{words(pair.estimate)} > {words(pair.actual)}", Text(f"{ratio:.2f}x", style)
