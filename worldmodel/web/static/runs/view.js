@@ -1,3 +1,7 @@
-// Owns: nothing yet; the place of the view. Must not: stay so.
-import { fill, h } from "../shell/dom.js";
-export function mount(element) { fill(element, h("h1", {}, "Soon")); return () => {}; }
+// "#/runs": all runs; "#/runs/ID": one.
+// Owns: which of the two. Must not: show anything itself.
+
+export async function mount(element, params) {
+  const module = params.rest.length ? await import("./one.js") : await import("./all.js");
+  return module.mount(element, params);
+}

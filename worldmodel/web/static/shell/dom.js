@@ -1,15 +1,15 @@
 // Making elements, saying things to screen readers, and the colours of the page for canvases.
-// Owns: h(), announce(), colour(), onTheme(). Must not: know any view.
+// Owns: h(), fill(), announce(), colour(), onTheme(), useStyle(). Must not: know any view.
 
 /** An element. attributes: "class", "onclick"-like listeners (functions), properties by ".name", the rest as attributes;
- *  true sets an empty attribute, null/undefined/false leaves it out. children: nodes, text, or (nested) lists of them. */
+ *  true sets an empty attribute, null/undefined/false leaves it out (of aria-* they are the words "true" and "false"). children: nodes, text, or (nested) lists of them. */
 export function h(tag, attributes = {}, ...children) {
   const element = tag === "svg" || SVG.has(tag) ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
   for (const [name, value] of Object.entries(attributes ?? {})) {
-    if (value === null || value === undefined || value === false) continue;
+    if (value === null || value === undefined || (value === false && !name.startsWith("aria-"))) continue;
     if (typeof value === "function" && name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else if (name.startsWith(".")) element[name.slice(1)] = value;
-    else element.setAttribute(name, value === true ? "" : String(value));
+    else element.setAttribute(name, value === true && !name.startsWith("aria-") ? "" : String(value));
   }
   element.append(...flat(children));
   return element;
@@ -72,3 +72,19 @@ function changed() {
   window.dispatchEvent(new Event("themechange"));
 }
 window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", changed);
+
+const styles = new Map();
+
+/** Load a view's own style sheet once; wait for it before showing the view, so that nothing jumps. */
+export function useStyle(url) {
+  const href = String(url);
+  if (!styles.has(href)) {
+    styles.set(href, new Promise((done, failed) => {
+      const link = h("link", { rel: "stylesheet", href });
+      link.addEventListener("load", () => done());
+      link.addEventListener("error", () => failed(new Error(`The style sheet ${href} cannot be loaded.`)));
+      document.head.append(link);
+    }));
+  }
+  return styles.get(href);
+}

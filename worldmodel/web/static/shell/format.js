@@ -51,6 +51,19 @@ export function date(iso) {
   return time.toLocaleString("en-GB", { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" });
 }
 
+/** An ISO time -> "now", "12 min ago", "5 h ago", "yesterday", "23 Nov", "23 Nov 2024". */
+export function ago(iso, now = new Date()) {
+  const time = new Date(iso);
+  if (Number.isNaN(time.getTime())) return "–";
+  const minutes = Math.round((now - time) / 60000);
+  if (minutes < 1) return "now";
+  if (minutes < 90) return `${minutes} min ago`;
+  if (minutes < 24 * 60) return `${Math.round(minutes / 60)} h ago`;
+  if (minutes < 48 * 60) return "yesterday";
+  const year = time.getFullYear() === now.getFullYear() ? undefined : "numeric";
+  return time.toLocaleDateString("en-GB", { day: "numeric", month: "short", year });
+}
+
 /** frames at 60 a second -> "1:05". */
 export function clock(frames) {
   const seconds = Math.floor(frames / 60);
