@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,16 @@ def test_every_number_agrees(done: Imported) -> None:
     assert rows["Cost, $"].is_good
 
 
+def test_its_manifest_alone_is_enough(places: Places, mission_dataset: Path, tmp_path: Path) -> None:
+    shutil.copy(mission_dataset / "manifest.json", tmp_path)
+    alone = import_card(CARD, tmp_path, places, prior_config={"scheduled_sampling": None})
+    assert len(alone.rows) == 51
+    assert not alone.disagreements
+    rows = {row.quantity: (row.computed, row.agrees) for row in alone.rows}
+    assert rows["Train examples"] == ("185,648,963", "yes")
+    assert rows["Batches per epoch"] == ("181,298", "yes")
+
+
 def test_its_front_matter_is_what_it_says(done: Imported) -> None:
     card = done.view.file.card
     assert card.run == "mamba2-22k-ss"
@@ -64,7 +75,8 @@ def test_its_front_matter_is_what_it_says(done: Imported) -> None:
         "epoch_longer_than, hours 8",
     ]
     assert card.backend.model_dump(exclude_none=True) == {
-        "name": "modal", "gpu": "A100-40GB", "timeout_s": 86400, "retries": 0, "memory_gb": 128.0, "usd_per_hour": 2.78
+        "name": "modal", "gpu": "A100-40GB", "timeout_s": 86400, "retries": 0, "memory_gb": 128.0, "usd_per_hour": 2.78,
+        "devices": 1,
     }  # fmt: skip
     assert card.estimate is not None
     assert (card.estimate.batch_s, card.estimate.load_s, card.estimate.measured) == (0.06, 164, False)

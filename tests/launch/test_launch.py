@@ -44,7 +44,7 @@ def verb(
 ) -> Iterator[Verb]:
     """Launches the stand-in of fake_worker instead of a training."""
 
-    def commands(run: RunFolder, arguments: list[str], *, later: list[str]) -> tuple[list[str], list[str]]:
+    def commands(run: RunFolder, arguments: list[str], *, later: list[str], **more: Any) -> tuple[list[str], list[str]]:
         command = [sys.executable, str(tmp_path / "worker.py"), str(run.path), mode["mode"]]
         return command, command
 

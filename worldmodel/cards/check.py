@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from worldmodel.cards.data import DataFacts
 from worldmodel.cards.new import DIRECTIONS, rendered
 from worldmodel.cards.tables import TABLES
 from worldmodel.cards.view import Places, View, find_data, view_of
 from worldmodel.errors import WrongUse
+from worldmodel.launch import closeout
+from worldmodel.launch.results import BLOCK
 from worldmodel.runs.card import CardFile
+from worldmodel.runs.document import Document
+from worldmodel.runs.folder import RunFolder
 from worldmodel.runs.ledger import VAL
 from worldmodel.runs.rulebook import check_metrics
 from worldmodel.training.book import NAMES
@@ -60,7 +64,7 @@ def check(file: CardFile, places: Places, *, data: DataFacts | None = None) -> R
 
 def stale(view: View) -> dict[str, list[str]]:
     """Tables that do not say what they should, by name."""
-    is_, should = view.file.document, rendered(view)
+    is_, should = view.file.document, up_to_date(view)
     out = {}
     for name in is_.blocks:
         before, after = is_.block(name).splitlines(), should.block(name).splitlines()
@@ -69,9 +73,19 @@ def stale(view: View) -> dict[str, list[str]]:
     return out
 
 
+def up_to_date(view: View) -> Document:
+    """The card as it should be: its tables, and the results of its run, if that was closed out."""
+    run = RunFolder(view.places.runs / view.file.card.run)
+    closed = closeout.read_closed(run)
+    if closed is None or BLOCK not in view.file.document.blocks:
+        return rendered(view)
+    document = closeout.with_results(view.file, run, closed)
+    return rendered(replace(view, file=replace(view.file, document=document)))
+
+
 def _blocks(file: CardFile) -> Iterator[str]:
     for name, block in file.document.blocks.items():
-        if name not in TABLES:
+        if name not in TABLES and name != BLOCK:
             near = difflib.get_close_matches(name, TABLES, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"one of {', '.join(TABLES)}"
             yield f"{file.path}:{block.first}:1: no table {name!r}; {hint}"

@@ -9,6 +9,7 @@ from worldmodel.cards.ask_cost import reviews
 from worldmodel.cards.check import check
 from worldmodel.cards.view import View
 from worldmodel.errors import WrongUse
+from worldmodel.runs.card_rules import rulebook_of
 from worldmodel.runs.rulebook import Rulebook
 
 
@@ -27,6 +28,4 @@ def permit(view: View) -> None:
 
 def rules_of(view: View) -> Rulebook:
     """The card's rules, with its budget and the price of its device."""
-    card = view.file.card
-    price = card.backend.usd_per_hour or (view.price.usd_per_hour if view.price else None)
-    return Rulebook(kill=list(card.kill), usd=card.budget.usd, usd_per_hour=price)
+    return rulebook_of(view.file.card, cards=view.places.cards)

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-WIDEST = 44
-"""Columns of the Markdown source that a cell is padded to, so that plain text is readable as well."""
+from worldmodel.runs.document import table_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +36,3 @@ def facts(title: str, rows: Sequence[tuple[str, str | None]], notes: Sequence[st
     """A sheet of two columns; rows without a value are left out."""
     kept = tuple((name, value) for name, value in rows if value is not None)
     return Sheet(title, ("Field", "Value"), kept, tuple(notes))
-
-
-def table_lines(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A Markdown table, padded. Bars and ends of lines in cells are escaped."""
-    lines = [[_escaped(cell) for cell in row] for row in [header, *rows]]
-    widths = [min(WIDEST, max(3, *(len(line[column]) for line in lines))) for column in range(len(header))]
-    out = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
-    ]
-    return [out[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *out[1:]]
-
-
-def _escaped(cell: str) -> str:
-    return " ".join(cell.split()).replace("|", r"\|")

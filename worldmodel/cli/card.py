@@ -82,7 +82,7 @@ def check(
 ) -> int:
     """Fail on a card that does not say what is so: stale tables, unknown names, another dataset."""
     from worldmodel.cards.check import check as check_card
-    from worldmodel.cards.new import rendered
+    from worldmodel.cards.check import up_to_date
     from worldmodel.cards.view import Places
     from worldmodel.runs.card import CardFile, find_card
 
@@ -105,7 +105,7 @@ def check(
         report = check_card(file, places, data=_data(file, data))
         stale = report.stale
         if write and report.view is not None and stale:
-            rendered(report.view).write()
+            up_to_date(report.view).write()
             output.say(f"{path}: wrote {', '.join(stale)}")
             stale = {}
         for problem in report.problems:
@@ -208,6 +208,9 @@ def ablate(name: Name, data: Data = None, cards: Cards = CARDS, runs: Runs = RUN
 def launch(
     name: Name,
     detach: Annotated[bool, typer.Option("--detach", help="Do not wait until it is well begun.")] = False,
+    instead_of: Annotated[
+        str | None, typer.Option(hidden=True, help="The run whose fallback this one is; its supervisor says so.")
+    ] = None,
     data: Data = None,
     cards: Cards = CARDS,
     runs: Runs = RUNS,
@@ -243,6 +246,8 @@ def launch(
         retries=backend.retries,
         time_limit_s=backend.timeout_s and float(backend.timeout_s * (1 + backend.retries)),
         asks=asks_of(view.file.card, cards),
+        processes=backend.devices,
+        card=start.Carded(view.file.path, view.file.document.text, view.hash, instead_of),
         wait=not detach,
         tell=lambda what, text: output.say(f"{what:>10}  {text}"),
     )
@@ -252,6 +257,37 @@ def launch(
         output.say(f"next: worldmodel watch {done.run.path}")
     output.result({"run": str(done.run.path), "hash": view.hash, "exit_code": done.exit_code})
     return done.exit_code
+
+
+@card.command()
+def close(
+    name: Name,
+    run: Annotated[Path | None, typer.Option(help="Its run folder, if it has not the card's name.")] = None,
+    cards: Cards = CARDS,
+    runs: Runs = RUNS,
+    as_json: Json = False,
+) -> None:
+    """Write a run's results onto its card, from its artefacts: what ended it, targets, cost, checkpoints, curves.
+
+    Launched runs do this by themselves when they end, or when somebody looks at them. Twice is as good as once.
+    """
+    from worldmodel.launch import board, closeout
+    from worldmodel.launch.results import end_words
+    from worldmodel.runs.card import find_card
+
+    path = find_card(name, cards)
+    folder = board.find_run(str(run or path.stem), runs)
+    sight = board.look(folder)
+    done = closeout.close(folder, card=path)
+    output = Output(as_json)
+    output.say(f"{folder.path} is {sight.state}: {end_words(done.outcome).replace('**', '')}")
+    for target in done.outcome.targets:
+        word = {None: "not measured", True: "met", False: "missed"}[target.is_met]
+        value = "" if target.value is None else f", {target.value:.4g} of {target.target:g} ({target.source})"
+        output.say(f"target {target.metric}: {word}{value}")
+    written = [str(file) for file in done.written]
+    output.say(f"wrote {', '.join(written)}" if written else f"{path} said so already")
+    output.result({"card": str(path), "written": written} | done.outcome.model_dump(mode="json"))
 
 
 def _data(file: CardFile, data: Path | None) -> DataFacts | None:

@@ -30,6 +30,9 @@ def launch(
         str | None, typer.Option(help="Where: local, slurm, modal (default: local, or where the run was before).")
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 (default: the best there is).")] = None,
+    devices: Annotated[
+        int | None, typer.Option(min=1, help="A process for each, that train together (default: 1, or as before).")
+    ] = None,
     share_device: Annotated[bool, typer.Option("--share-device", help="Though another run has the device.")] = False,
     retries: Annotated[
         int, typer.Option(min=0, help="Lives after the first, after a crash or a hang, if it got on before.")
@@ -89,6 +92,7 @@ def launch(
                 later=[*changes, *more, *on],
                 backend=backend,
                 device=device,
+                processes=devices,
                 share_device=share_device,
                 retries=retries,
                 time_limit_s=limit_s,
@@ -105,6 +109,7 @@ def launch(
                 name=name,
                 backend=backend,
                 device=device,
+                processes=devices or 1,
                 share_device=share_device,
                 retries=retries,
                 time_limit_s=limit_s,

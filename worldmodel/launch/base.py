@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
 
 from worldmodel.errors import WrongUse
+from worldmodel.launch.team import team_command
 from worldmodel.runs import atomic
 from worldmodel.runs.folder import RunFolder
 from worldmodel.runs.strict import Strict
@@ -30,8 +31,8 @@ class Order(Strict):
     first, again: the commands that begin the run and that go on with it. device: the name that others who want it meet;
     null: not held. retries: lives after the first, each only if the one before got on (see `watcher`).
     time_limit_s: of all lives together. look_s: between two looks of the watcher. job: what finds the job again.
-    asks: of the platform, in its own words. processes: that train together in each life. card_hash: what was signed of
-    the card.
+    asks: of the platform, in its own words. processes: that train together in each life. card: the file that the run's
+    end is written on; card_hash: what was signed of it; instead_of: the run whose fallback this one is.
     """
 
     format: int = FORMAT
@@ -47,7 +48,9 @@ class Order(Strict):
     job: dict[str, str] = Field(default_factory=dict)
     asks: dict[str, str] = Field(default_factory=dict)
     processes: PositiveInt = 1
+    card: str | None = None
     card_hash: str | None = None
+    instead_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +99,11 @@ def backend_of(name: str) -> Backend:
     raise WrongUse(f"backend {name!r}", "local, slurm or modal", "write --backend local")
 
 
-def train_commands(run: RunFolder, arguments: list[str], *, later: list[str]) -> tuple[list[str], list[str]]:
+def train_commands(
+    run: RunFolder, arguments: list[str], *, later: list[str], processes: int = 1
+) -> tuple[list[str], list[str]]:
     """(first, again): `arguments` of `worldmodel train` for a new run into this folder, `later` for its resumption."""
-    start = [sys.executable, "-m", "worldmodel", "train"]
+    start = team_command(processes, [sys.executable, "-m", "worldmodel", "train"])
     path = str(run.path.resolve())
     return [*start, *arguments, "--into", path], [*start, "--resume", path, *later]
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from worldmodel.errors import WrongUse
+from worldmodel.launch import closeout
 from worldmodel.launch.base import AFAR, Order, backend_of, read_care, read_order
 from worldmodel.launch.watcher import VANISHED, kind_of
 from worldmodel.runs.folder import RunFolder
@@ -59,10 +60,18 @@ class Sight:
 
 
 def look(run: RunFolder, *, close: bool = True) -> Sight:
-    """How a run stands. close: a run whose process is gone gets its end written down (event "vanished")."""
+    """How a run stands. close: a run whose process is gone gets its end written down (event "vanished"), and one that
+    has ended its results onto its card."""
+    sight = _look(run, close=close)
+    if close and sight.is_over:
+        closeout.keep_closed(run)
+    return sight
+
+
+def _look(run: RunFolder, *, close: bool) -> Sight:
     status = read_status(run)
     if status is None:
-        return _without_status(run)
+        return _without_status(run, close=close)
     if status["phase"] == "ended":
         reason = str(status.get("reason"))
         return Sight(run, kind_of(reason), reason, status=status)
@@ -103,7 +112,7 @@ def _from_afar(run: RunFolder, order: Order) -> Sight:
     return Sight(run, state, str(status.get("phase") or found.detail), status=status)
 
 
-def _without_status(run: RunFolder) -> Sight:
+def _without_status(run: RunFolder, *, close: bool) -> Sight:
     """A run of before there was a status, or one that was launched and did not come so far."""
     rows = jsonl.tail(run.events)
     last = next((row for row in reversed(rows) if row.get("event") in ("ended", "started", "resumed")), None)
@@ -123,7 +132,10 @@ def _without_status(run: RunFolder) -> Sight:
         )
         if any(process and _maybe_alive(process) for process in starts):
             return Sight(run, "starting", "launched", status=status)
-        return Sight(run, VANISHED, f"{VANISHED}: was launched and never began", status=status)
+        why = f"{VANISHED}: was launched and never began"
+        if close:
+            _close(run, why)
+        return Sight(run, VANISHED, why, status=status)
     return Sight(run, VANISHED, f"{VANISHED}: no process holds it", status=status)
 
 

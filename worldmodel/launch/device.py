@@ -36,6 +36,16 @@ def device_name(asked: str | None, environment: Mapping[str, str], *, gpus: Path
     return f"cuda:{shown[index].strip() if index < len(shown) else index}"
 
 
+def device_names(asked: str | None, environment: Mapping[str, str], num: int) -> list[str]:
+    """The devices that `num` processes would take, one each; processes on a CPU share it. Raises WrongUse."""
+    first = device_name(asked, environment)
+    if num == 1 or first == CPU:
+        return [first]
+    if asked not in (None, "cuda"):
+        raise WrongUse(f"{num} devices, and --device {asked}", "one of the two", "leave --device out")
+    return [device_name(f"cuda:{index}", environment) for index in range(num)]
+
+
 def hold_device(name: str, run: Path) -> int:
     """Take a device for a run; returns the open file that holds it, to be handed to who trains. Raises WrongUse."""
     path = _locks() / f"{re.sub(r'[^A-Za-z0-9.-]', '-', name)}.lock"

@@ -5,20 +5,24 @@ Owns: starting and stopping that process. Must not: look after the run (`supervi
 
 from __future__ import annotations
 
+import getpass
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from worldmodel.launch.base import Order, Poll, read_care, write_order
 from worldmodel.launch.device import hold_device
 from worldmodel.runs.folder import RunFolder
-from worldmodel.runs.process import identity, is_alive, kill_with_children
+from worldmodel.runs.process import identity, is_alive, kill_with_children, wake
 from worldmodel.runs.status import read_status
+from worldmodel.tracking.jsonl import JsonlWriter
 
 
 class Local:
@@ -28,12 +32,15 @@ class Local:
 
     def submit(self, run: RunFolder, order: Order) -> Order:
         """Start the supervisor. Raises WrongUse if the device is taken; the run's folder then holds no order."""
-        lock = None if order.device is None else hold_device(order.device, run.path.resolve())
+        locks: list[int] = []
         try:
+            # One after the other, so that those that were had are given back if one cannot be.
+            names = [] if order.device is None else order.device.split(",")
+            locks.extend(hold_device(name, run.path.resolve()) for name in names)
             write_order(run, order)
             run.stop.unlink(missing_ok=True)
             with run.care_log.open("ab") as log:
-                more = () if lock is None else ("--device-lock", str(lock))
+                more = ("--device-locks", ",".join(map(str, locks))) if locks else ()
                 supervisor = subprocess.Popen(
                     [sys.executable, "-m", "worldmodel.launch.supervisor", str(run.path.resolve()), *more],
                     stdin=subprocess.DEVNULL,
@@ -41,10 +48,10 @@ class Local:
                     stderr=log,
                     cwd=order.cwd,
                     start_new_session=True,
-                    pass_fds=() if lock is None else (lock,),
+                    pass_fds=tuple(locks),
                 )
         finally:
-            if lock is not None:
+            for lock in locks:
                 os.close(lock)  # ours; the supervisor has its own, of the same lock
         # It is left alone; a child that ends while we live is ours to be fetched all the same.
         threading.Thread(target=supervisor.wait, name=f"supervisor of {run.id}", daemon=True).start()
@@ -76,12 +83,14 @@ class Local:
 
     def describe(self, order: Order) -> str:
         """Where it runs."""
-        return f"this machine, {order.device or 'a device that is not held'}"
+        team = f"{order.processes} processes on " if order.processes > 1 else ""
+        return f"this machine, {team}{order.device or 'a device that is not held'}"
 
 
 def stop_processes(run: RunFolder, *, wait_s: float) -> str:
     """End the process that trains a run on this machine, launched or not. Returns what happened."""
     run.stop.touch()
+    _tell_asked(run)
     care = read_care(run)
     worker = _living(care.get("worker"), (read_status(run) or {}).get("process"))
     if worker is None:
@@ -94,7 +103,7 @@ def stop_processes(run: RunFolder, *, wait_s: float) -> str:
     pid = int(worker["pid"])
     began = time.monotonic()
     os.kill(pid, signal.SIGTERM)
-    os.kill(pid, signal.SIGCONT)  # a halted process hears nothing until it goes on
+    wake(pid)
     is_gone = _wait(worker, wait_s)
     if not is_gone:
         kill_with_children(pid)
@@ -108,6 +117,15 @@ def stop_processes(run: RunFolder, *, wait_s: float) -> str:
     if is_gone:
         return f"stopped after {seconds:.1f} s"
     return f"did not leave within {wait_s:g} s and was killed; what it had saved before is whole"
+
+
+def _tell_asked(run: RunFolder) -> None:
+    """Write down who asked: the worker only hears a signal. A full disk is no reason not to stop."""
+    step = (read_status(run) or {}).get("step") or 0
+    at = datetime.now(UTC).isoformat(timespec="milliseconds")
+    with suppress(OSError, KeyError), JsonlWriter(run.events, durable=True) as events:
+        who = f"{getpass.getuser()} with worldmodel stop"
+        events.write({"event": "stop_asked", "at": at, "step": step, "who": who})
 
 
 def _lives(process: Any) -> bool:

@@ -14,10 +14,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from worldmodel.errors import WrongUse
-from worldmodel.launch import board
+from worldmodel.launch import board, closeout
 from worldmodel.launch.base import AFAR, Order, backend_of, read_order, train_commands
-from worldmodel.launch.device import device_name
+from worldmodel.launch.device import device_names
 from worldmodel.launch.health import Health, wait_until_well
+from worldmodel.runs import atomic
 from worldmodel.runs.folder import RunFolder
 
 Tell = Callable[[str, str], None]
@@ -35,6 +36,17 @@ class Launched:
     exit_code: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Carded:
+    """The card that a run is launched by. text: as it is now; hash: what was signed of it; instead_of: the run whose
+    fallback it is."""
+
+    path: Path
+    text: str
+    hash: str
+    instead_of: str | None = None
+
+
 def launch(
     arguments: Sequence[str],
     *,
@@ -48,6 +60,8 @@ def launch(
     retries: int = 0,
     time_limit_s: float | None = None,
     asks: Mapping[str, str] | None = None,
+    processes: int = 1,
+    card: Carded | None = None,
     wait: bool = True,
     health_limit_s: float | None = None,
     tell: Tell = lambda what, text: None,
@@ -56,6 +70,7 @@ def launch(
 
     arguments: those of `worldmodel train` that begin it; later: those that its resumption needs besides (a dataset that
     moved, a device). stem: what the run is called after when it has no name. asks: of the platform (see `Order`).
+    processes: that train together, a device each. card: whose run it is; a copy of it stays in the run folder.
     Raises WrongUse, with nothing left behind, for a taken device or name. KeyboardInterrupt while waiting leaves the
     run alone.
     """
@@ -63,8 +78,10 @@ def launch(
     run = RunFolder.create(runs, experiment=stem, name=name)
     order = None
     try:
-        first, again = train_commands(run, list(arguments), later=list(later))
-        holds = device_name(device, os.environ) if backend == "local" and not share_device else None
+        first, again = train_commands(run, list(arguments), later=list(later), processes=processes)
+        holds = _held(backend, device, processes, share_device=share_device)
+        if card is not None:
+            atomic.write_text(run.card, card.text)
         order = platform.submit(
             run,
             Order(
@@ -77,12 +94,17 @@ def launch(
                 time_limit_s=time_limit_s,
                 asks=dict(asks or {}),
                 submitted_at=datetime.now(UTC).isoformat(timespec="seconds"),
+                processes=processes,
+                card=None if card is None else str(card.path.resolve()),
+                card_hash=None if card is None else card.hash,
+                instead_of=None if card is None else card.instead_of,
             ),
         )
     finally:
         if order is None:  # nothing runs: nothing is left behind
             shutil.rmtree(run.path)
     tell("submitted", f"{run.path} on {platform.describe(order)}")
+    _mark_card(run, tell)
     if not wait:
         return Launched(run, order)
     health = wait_until_well(run, order, tell=tell, limit_s=health_limit_s)
@@ -100,6 +122,7 @@ def go_on(
     share_device: bool = False,
     retries: int = 0,
     time_limit_s: float | None = None,
+    processes: int | None = None,
     wait: bool = True,
     tell: Tell = lambda what, text: None,
 ) -> Launched:
@@ -114,8 +137,10 @@ def go_on(
     # Of a run that is afar the checkpoints are there too, and are looked for there.
     step = int(sight.status.get("step") or 0) if backend in AFAR else run.newest_checkpoint()[0].step
     platform = backend_of(backend)
-    first, again = train_commands(run, [], later=list(later))
-    holds = device_name(device, os.environ) if backend == "local" and not share_device else None
+    before = read_order(run)
+    processes = processes or (before.processes if before is not None else 1)
+    first, again = train_commands(run, [], later=list(later), processes=processes)
+    holds = _held(backend, device, processes, share_device=share_device)
     since = run.events.stat().st_size if run.events.exists() else 0
     run.care.unlink(missing_ok=True)  # of the life before; the new one is seen by its own
     order = platform.submit(
@@ -130,6 +155,10 @@ def go_on(
             time_limit_s=time_limit_s,
             asks=_asked_before(run, backend),
             submitted_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            processes=processes,
+            card=before.card if before is not None else None,
+            card_hash=before.card_hash if before is not None else None,
+            instead_of=before.instead_of if before is not None else None,
         ),
     )
     tell("submitted", f"{run.path} from step {step:,} on {platform.describe(order)}")
@@ -137,6 +166,27 @@ def go_on(
         return Launched(run, order)
     health = wait_until_well(run, order, tell=tell, since=since)
     return _failed(run, order, health) if health.failure else Launched(run, order, health)
+
+
+def _held(backend: str, device: str | None, processes: int, *, share_device: bool) -> str | None:
+    """The devices that nobody else shall take meanwhile, or None. Raises WrongUse."""
+    if processes > 1 and backend in AFAR:
+        raise WrongUse(f"{processes} devices on {backend}", "one", "launch it locally, or on slurm")
+    if backend != "local" or share_device:
+        return None
+    return ",".join(device_names(device, os.environ, processes))
+
+
+def _mark_card(run: RunFolder, tell: Tell) -> None:
+    """Onto the card: launched, and that no end is known. A card that cannot be written is told, and written later."""
+    if closeout.card_path(run) is None:
+        return
+    try:
+        problem = closeout.close(run).problem
+    except (OSError, WrongUse) as error:
+        problem = str(error)
+    if problem:
+        tell("card", f"NOT WRITTEN ON: {problem}")
 
 
 def _asked_before(run: RunFolder, backend: str) -> dict[str, str]:

@@ -1,8 +1,9 @@
 """Who looks after a launched run: starts its worker, sees how it ends, tells the truth of that, begins it again.
 
-    python -m worldmodel.launch.supervisor RUN [--device-lock N]
+    python -m worldmodel.launch.supervisor RUN [--device-locks N,N]
 
-Owns: the worker's process, care.json, the events "exited", "restarted" and the end that a worker could not tell itself.
+Owns: the worker's process, care.json, the events "exited", "restarted" and the end that a worker could not tell itself;
+that the end comes onto the card, and that the card's fallback is launched if a rule says so.
 Must not: train, or know a platform: the same function runs as a process of its own on this machine and inside a job of
 a cluster.
 
@@ -17,7 +18,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,39 +27,45 @@ from types import FrameType
 from typing import Any
 
 from worldmodel.errors import WrongUse
+from worldmodel.launch import closeout
 from worldmodel.launch.base import Order, read_order
 from worldmodel.launch.device import touch
+from worldmodel.launch.fallback import launch_fallback
+from worldmodel.launch.last_words import LastWords
 from worldmodel.launch.watcher import Fired, Watcher, newest_step, why_not_again
 from worldmodel.runs import atomic
 from worldmodel.runs.folder import RunFolder
-from worldmodel.runs.process import identity, kill_with_children
+from worldmodel.runs.process import identity, kill_with_children, wake
 from worldmodel.runs.rulebook import REASON
-from worldmodel.runs.status import FORMAT, KEPT, read_status, write_end
+from worldmodel.runs.status import FORMAT, KEPT, read_status
 from worldmodel.tracking import jsonl
-from worldmodel.tracking.jsonl import JsonlWriter
 
 POLL_S = 0.2
 FORCE_S = 120.0
 """From asking a worker to save and leave until it is killed."""
 _VMSTAT = Path("/proc/vmstat")
+_FULL_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
 class Exit:
     """How a process ended. code: of its exit, or None; signal: the name of what killed it, or "";
-    out_of_memory: whether the system has killed somebody for want of memory meanwhile, by its own count."""
+    out_of_memory: whether the system has killed somebody for want of memory meanwhile, by its own count; lived_s: since
+    it was started, by this process's clock."""
 
     code: int | None
     signal: str
     out_of_memory: bool
+    lived_s: float
 
 
 class Supervisor:
     """One launched run, for as long as it shall live."""
 
-    def __init__(self, run: RunFolder, order: Order, *, device_lock: int | None = None) -> None:
+    def __init__(self, run: RunFolder, order: Order, *, device_locks: Sequence[int] = ()) -> None:
         self.run, self.order = run, order
-        self._lock = device_lock
+        self._locks = tuple(device_locks)
+        self._words = LastWords(run, say)
         self._began = time.monotonic()
         self._asked = ""
         self._worker: subprocess.Popen[bytes] | None = None
@@ -77,19 +84,27 @@ class Supervisor:
                 if self._asked and why_not is None:
                     why_not = f"the supervisor was asked to end ({self._asked})"
                 if why_not is not None:
+                    say(f"{self.run.id}: {reason}; not begun again: {why_not}")
+                    self._free_devices()
+                    self._words.insist(until=lambda: self._asked)
                     self._note(attempt, None, ended=reason)
                     self.run.stop.unlink(missing_ok=True)
-                    say(f"{self.run.id}: {reason}; not begun again: {why_not}")
+                    self._close_out()
+                    if not self._asked and launch_fallback(self.run, self.order, tell=self._words.event, say=say):
+                        self._words.insist(until=lambda: self._asked)
+                        self._close_out()
                     return 3 if reason.startswith(REASON) else how.code if how.code is not None else 1
                 attempt += 1
-                self._event("restarted", attempt=attempt, of_step=newest_step(self.run), after=reason)
+                self._words.event("restarted", attempt=attempt, of_step=newest_step(self.run), after=reason)
                 say(f"{self.run.id}: {reason}; life {attempt} of {self.order.retries + 1}")
+                self._close_out()
 
     # ---- one life ------------------------------------------------------------------------------------------------
 
     def _live(self, attempt: int, offset: int) -> tuple[str, Exit]:
         """Start the worker and stay with it. Returns the reason of its end, which is then in events and status."""
-        killed_before = _num_oom_kills()
+        killed_before, began = _num_oom_kills(), time.monotonic()
+        self.run.take_ballast()
         with self.run.out.open("ab") as out, self.run.err.open("ab") as err:
             # A session of its own: neither the launcher's terminal nor the supervisor's end reaches it.
             self._worker = worker = subprocess.Popen(
@@ -99,7 +114,7 @@ class Supervisor:
                 stderr=err,
                 cwd=self.order.cwd,
                 start_new_session=True,
-                pass_fds=() if self._lock is None else (self._lock,),
+                pass_fds=self._locks,
             )
         err_offset = self.run.err.stat().st_size
         _begin_status(self.run, worker.pid)
@@ -114,6 +129,7 @@ class Supervisor:
             code if code >= 0 else None,
             signal.Signals(-code).name if code < 0 else "",
             code == -signal.SIGKILL and fired is None and _num_oom_kills() > killed_before,
+            round(time.monotonic() - began, 1),
         )
         return self._tell_end(attempt, offset, err_offset, how, fired), how
 
@@ -137,24 +153,24 @@ class Supervisor:
             if now - looked < self.order.look_s:
                 continue
             looked = now
-            if self._lock is not None:
-                touch(self._lock)
+            for lock in self._locks:
+                touch(lock)
             if fired is None and (fired := watcher.look()) is not None:
                 say(f"{self.run.id}: {fired.rule.label}: {fired.verdict.reason}; asked to end")
                 asked_at = now
-                # A halted process hears nothing until it goes on.
                 worker.terminate()
-                worker.send_signal(signal.SIGCONT)
+                wake(worker.pid)
         return fired
 
     def _tell_end(self, attempt: int, offset: int, err_offset: int, how: Exit, fired: Fired | None) -> str:
         """Make events and status say how this life ended. What the worker said of itself stands."""
         said = _last_word(self.run, offset)
-        self._event(
-            "exited", attempt=attempt, code=how.code, signal=how.signal or None, out_of_memory=how.out_of_memory
-        )
+        self._words.event(
+            "exited", attempt=attempt, code=how.code, signal=how.signal or None, out_of_memory=how.out_of_memory,
+            lived_s=how.lived_s,
+        )  # fmt: skip
         if fired is not None and (said is None or said == "SIGTERM"):
-            self._event("rule", label=fired.rule.label, fallback=fired.rule.fallback, **fired.verdict.as_json())
+            self._words.event("rule", label=fired.rule.label, fallback=fired.rule.fallback, **fired.verdict.as_json())
             said_now = f"{REASON}{fired.rule.rule}"
         elif said is not None and not how.signal:
             said_now = said
@@ -168,23 +184,30 @@ class Supervisor:
         else:
             said_now = f"exit code {how.code}: {_last_line(self.run.err, err_offset)}"
         if said_now != said:
-            self._event("ended", reason=said_now)
-        status = read_status(self.run)
-        if status is None or status["phase"] != "ended" or status["reason"] != said_now:
-            with suppress(OSError):
-                write_end(self.run, said_now)
+            self._words.event("ended", reason=said_now)
+        self._words.end(said_now)
         return said_now
 
     # ---- what is written down ------------------------------------------------------------------------------------
 
-    def _event(self, event: str, **more: Any) -> None:
-        step = (read_status(self.run) or {}).get("step") or 0
-        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+    def _close_out(self) -> None:
+        """The run's results onto its card. What cannot be done now is done by whoever looks next (see `board`)."""
+        self.run.drop_ballast()
+        if closeout.card_path(self.run) is None:
+            return
         try:
-            with JsonlWriter(self.run.events, durable=True) as events:
-                events.write({"event": event, "at": at, "step": step, **more, "by": "supervisor"})
-        except OSError as error:
-            say(f"{self.run.id}: event {event} could not be written: {error}")
+            done = closeout.close(self.run)
+        except (OSError, WrongUse, ValueError, KeyError, TypeError) as error:
+            say(f"{self.run.id}: NOT CLOSED OUT: {type(error).__name__}: {error}; worldmodel card close does it")
+            return
+        say(f"{self.run.id}: closed out: {', '.join(path.name for path in done.written) or 'nothing new'}"
+            + (f"; NOT ON THE CARD: {done.problem}" if done.problem else ""))  # fmt: skip
+
+    def _free_devices(self) -> None:
+        """Nobody trains any more: others may have the devices, the fallback first of all."""
+        for lock in self._locks:
+            os.close(lock)
+        self._locks = ()
 
     def _note(self, attempt: int, worker: int | None, **more: Any) -> None:
         care = {
@@ -248,7 +271,12 @@ def _last_line(path: Path, offset: int) -> str:
     with path.open("rb") as file:
         file.seek(max(offset, file.seek(0, os.SEEK_END) - 20_000))
         lines = file.read().decode(errors="replace").strip().splitlines()
-    return lines[-1].strip() if lines else "it said nothing"
+    if lines:
+        return lines[-1].strip()
+    room = os.statvfs(path.parent)
+    if room.f_bavail * room.f_frsize < _FULL_BYTES:
+        return "No space left on device: not even for its last words"
+    return "it said nothing"
 
 
 def _num_oom_kills() -> int:
@@ -260,15 +288,15 @@ def _num_oom_kills() -> int:
     return 0
 
 
-def supervise(path: Path, *, device_lock: int | None = None) -> int:
+def supervise(path: Path, *, device_locks: Sequence[int] = ()) -> int:
     """Look after the run of a folder that was launched. Raises WrongUse if it was not."""
     run = RunFolder(path)
     order = read_order(run)
     if order is None:
         raise WrongUse(f"{path} has no launch.json", "a launched run", "start it with worldmodel launch")
-    return Supervisor(run, order, device_lock=device_lock).go()
+    return Supervisor(run, order, device_locks=device_locks).go()
 
 
 if __name__ == "__main__":
-    _lock = int(sys.argv[3]) if sys.argv[2:3] == ["--device-lock"] else None
-    sys.exit(supervise(Path(sys.argv[1]), device_lock=_lock))
+    _locks = map(int, sys.argv[3].split(",")) if sys.argv[2:3] == ["--device-locks"] else ()
+    sys.exit(supervise(Path(sys.argv[1]), device_locks=tuple(_locks)))

@@ -94,10 +94,12 @@ class Tracker(Strict):
 
 
 class Backend(Strict):
-    """Where it runs. timeout_s: of one attempt. usd_per_hour: over the table of prices."""
+    """Where it runs. timeout_s: of one attempt. devices: of one kind, a process each. usd_per_hour: of all of them,
+    over the table of prices, which is of one."""
 
     name: str = "local"
     gpu: str | None = None
+    devices: PositiveInt = 1
     timeout_s: PositiveInt | None = None
     retries: NonNegativeInt = 0
     cpu_cores: PositiveFloat | None = None

@@ -17,5 +17,5 @@ def rulebook_of(card: Card, *, cards: Path | None = None, on: date | None = None
     """What a run of this card is judged by. cards: folder whose own table of prices counts. Raises ConfigError."""
     price = card.backend.usd_per_hour
     if price is None and (found := load_prices(cards).of(card.backend.gpu, on)) is not None:
-        price = found.usd_per_hour
+        price = found.usd_per_hour * card.backend.devices
     return Rulebook(kill=card.kill, usd=card.budget.usd, usd_per_hour=price)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -224,3 +224,17 @@ class Document:
 def marked(name: str, content: str) -> str:
     """A block as it stands in a document."""
     return f"<!-- worldmodel:{name} -->\n{content.rstrip()}\n<!-- /worldmodel:{name} -->\n"
+
+
+WIDEST = 44
+"""Columns of the Markdown source that a cell is padded to, so that plain text is readable as well."""
+
+
+def table_lines(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A Markdown table, padded. Bars and ends of lines in cells are escaped."""
+    lines = [[" ".join(cell.split()).replace("|", r"\|") for cell in row] for row in (header, *rows)]
+    widths = [min(WIDEST, max(3, *(len(line[column]) for line in lines))) for column in range(len(header))]
+    out = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
+    ]
+    return [out[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *out[1:]]

@@ -13,6 +13,8 @@
     launch.json       how it was launched (only if it was)
     care.json         the process that looks after it, and the one that trains it; care.log: what the former said
     worker.out, .err  what a launched run said
+    card.md           the card as it was launched (only if it was by one); closeout.json: what was made of its end
+    ballast           room for the last words on a full disk
     stop              somebody asked it to stop
     checkpoints/      step-NNNNNNNNN/{state.pt, weights.safetensors, weights_ema.safetensors, meta.json}
     latest.json       name of the newest checkpoint, for other programs; this one looks for itself
@@ -23,6 +25,7 @@ Owns: these names. Must not: read what is inside the files, except the checksums
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shlex
@@ -40,6 +43,8 @@ from worldmodel.runs import atomic
 _STEP_PREFIX = "step-"
 _META = "meta.json"
 _META_HASH = "meta_sha256"
+BALLAST_BYTES = 2**19
+"""Enough for the last events, a status, a card and its picture."""
 
 
 class NotARun(WrongUse):
@@ -114,6 +119,9 @@ class RunFolder:
         self.care = path / "care.json"
         self.care_log = path / "care.log"
         self.stop = path / "stop"
+        self.card = path / "card.md"
+        self.closeout = path / "closeout.json"
+        self.ballast = path / "ballast"
         self.checkpoints = path / "checkpoints"
         self.latest = path / "latest.json"
         self.report = path / "report"
@@ -172,6 +180,22 @@ class RunFolder:
         if missing:
             raise NotARun(f"{path} has no {' and no '.join(missing)}", "the folder of a run", "check the path")
         return run
+
+    # ---- room for the last words -----------------------------------------------------------------------------
+
+    def take_ballast(self) -> None:
+        """Fill a little of the disk, to have it back when all else is full. Without room even for that: none."""
+        with contextlib.suppress(OSError):
+            if not self.ballast.exists():
+                atomic.write_bytes(self.ballast, b"\xa5" * BALLAST_BYTES)  # not zeros, which a file system may omit
+
+    def drop_ballast(self) -> bool:
+        """Give that room back; whether there was any."""
+        try:
+            self.ballast.unlink()
+        except OSError:
+            return False
+        return True
 
     # ---- checkpoints -----------------------------------------------------------------------------------------
 

@@ -61,6 +61,17 @@ def kill_with_children(pid: int) -> None:
         return
 
 
+def wake(pid: int) -> None:
+    """SIGCONT to a process and, if it leads a group of its own, to all of that: the halted hear nothing until then."""
+    try:
+        if os.getpgid(pid) == pid:
+            os.killpg(pid, signal.SIGCONT)
+        else:
+            os.kill(pid, signal.SIGCONT)
+    except ProcessLookupError:
+        return
+
+
 def is_halted(process: Mapping[str, Any]) -> bool:
     """Whether a living process was stopped by SIGSTOP or a debugger."""
     found = _start_and_state(int(process["pid"])) if is_alive(process) else None

@@ -30,7 +30,7 @@ from worldmodel.schema import LAYOUT
 from worldmodel.training import disturbance
 from worldmodel.training.checkpoint import TrainState
 from worldmodel.training.eta import Eta, duration
-from worldmodel.training.guard import Guard, is_out_of_memory
+from worldmodel.training.guard import Guard, is_full_disk, is_out_of_memory
 from worldmodel.training.meter import Meter, NonFinite, Pace
 from worldmodel.training.plan import Plan, Say
 from worldmodel.training.publish import Publish, Publisher
@@ -458,6 +458,8 @@ def open_book(
         except BaseException as error:
             stopped = None
             # On a full disk the last words do not fit either. What happened is raised in any case.
+            if is_full_disk(error):
+                run.drop_ballast()
             with contextlib.suppress(OSError):
                 if is_out_of_memory(error):
                     book.event("out_of_memory", message=str(error))

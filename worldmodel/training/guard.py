@@ -7,6 +7,7 @@ Only the lead has a record. Nothing of it is kept on disk besides the rows thems
 
 from __future__ import annotations
 
+import errno
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -93,6 +94,11 @@ def check_rules(rulebook: Rulebook, plan: Plan, train_names: Iterable[str], say:
                 "set training.ema, or weights: raw",
             )
         say(f"kill rule: {rule.label}{note}")
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Whether an error says that there was no room left to write."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -165,11 +165,15 @@ def resume_training(
                 for problem in problems:
                     say(f"DAMAGED checkpoint left out: {problem}")
                     events.write({"event": "damaged_checkpoint", "problem": problem})
+                for what, old, new in _moved(told, dataset, target, team):
+                    say(f"{what}: {old} -> {new} (recorded)")
+                    events.write({"event": "moved", "what": what, "step": checkpoint.step, "old": old, "new": new})
                 for key, (old, new) in changes.items():
                     say(f"{key}: {old} -> {new} (recorded)")
-                    events.write({"event": "override", "key": key, "old": old, "new": new})
+                    events.write({"event": "override", "step": checkpoint.step, "key": key, "old": old, "new": new})
                 if rules is not None and rulebook is not None:
-                    events.write({"event": "rules", "rules": [rule.label for rule in rulebook.kill]})
+                    labels = [rule.label for rule in rulebook.kill]
+                    events.write({"event": "rules", "step": checkpoint.step, "rules": labels})
                     atomic.write_text(folder.rules, strict.dump(rulebook))
             if changes:
                 record_experiment(folder, experiment)
@@ -262,6 +266,26 @@ def _write_origin(
 
 def _silence(text: str) -> None:
     pass
+
+
+def _moved(
+    told: dict[str, Any], dataset: Dataset, device: torch.device, team: Team
+) -> Iterator[tuple[str, str, str]]:
+    """(what, as run.json has it, now) of what changes no number by itself, or should not: for the record."""
+    data, here = str(told["dataset"].get("path")), str(dataset.path.resolve())
+    if data != here:
+        yield "data", data, here
+    code, now = told["code"], code_version().as_json()
+    if (code.get("git_sha"), code.get("diff_sha256")) != (now["git_sha"], now["diff_sha256"]):
+        yield "code", _code_words(code), _code_words(now)
+    was = told["machine"].get("device"), told.get("world_size", 1)
+    if was != (str(device), team.world):
+        yield "device", f"{was[1]} x {was[0]}", f"{team.world} x {device}"
+
+
+def _code_words(code: Mapping[str, Any]) -> str:
+    changes = f" with changes {code['diff_sha256'][:8]}" if code.get("diff_sha256") else ""
+    return f"{(code.get('git_sha') or code.get('version') or 'unknown')[:10]}{changes}"
 
 
 def _same_data(dataset: Dataset, told: dict[str, str], folder: RunFolder) -> None:

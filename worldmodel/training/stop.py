@@ -23,6 +23,7 @@ from typing import Any
 import psutil
 
 from worldmodel.errors import WrongUse
+from worldmodel.runs.process import identity
 
 DEADLINE = "deadline"
 REASONS = ("", DEADLINE, "SIGUSR1", "SIGINT", "SIGTERM")
@@ -104,7 +105,14 @@ def seconds_of(text: str) -> float:
 
 
 def process_age_s() -> float:
-    """Seconds since this process began: what a time limit that is set from outside has already been counting."""
+    """Seconds since this process began: what a time limit that is set from outside has already been counting.
+
+    By the clock since boot, where there is /proc: somebody may have set the one on the wall.
+    """
+    process = identity(os.getpid())
+    if process is not None and hasattr(time, "CLOCK_BOOTTIME") and os.path.exists("/proc/self/stat"):
+        started_s = float(process["start"]) / os.sysconf("SC_CLK_TCK")
+        return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started_s)
     return max(0.0, time.time() - float(psutil.Process().create_time()))
 
 
