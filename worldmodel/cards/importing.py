@@ -16,12 +16,11 @@ from worldmodel.cards.compared import Row, compare
 from worldmodel.cards.data import data_facts
 from worldmodel.cards.foreign import Foreign, Section
 from worldmodel.cards.new import TITLES, front_text, rendered
-from worldmodel.cards.sheet import table_lines
 from worldmodel.cards.taken import entries_of, front_of
 from worldmodel.cards.view import Places, View, view_of
 from worldmodel.errors import WrongUse
 from worldmodel.runs.card import CardFile
-from worldmodel.runs.document import Document, marked
+from worldmodel.runs.document import Document, marked, table_lines
 from worldmodel.runs.ledger import FILE, add, read_elsewhere
 from worldmodel.runs.prices import load_prices
 
