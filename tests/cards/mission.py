@@ -14,7 +14,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from worldmodel.dataset.games import GAMES_SCHEMA
-from worldmodel.dataset.manifest import FileInfo, Manifest, Settings, file_info, write_manifest
+from worldmodel.dataset.manifest import FileInfo, Manifest, Settings, SplitCount, file_info, write_manifest
 
 WriteRun = Callable[..., Path]
 NewCard = Callable[..., Any]
@@ -38,8 +38,10 @@ def lengths_with_sum(num: int, total: int, seed: int, *, shortest: int = 1800) -
     return lengths
 
 
-def write_counts(folder: Path, lengths: NDArray[np.int64], is_train: NDArray[np.bool_]) -> Path:
-    """A dataset folder of games with these lengths and no frames."""
+def write_counts(
+    folder: Path, lengths: NDArray[np.int64], is_train: NDArray[np.bool_], *, with_splits: bool = True
+) -> Path:
+    """A dataset folder of games with these lengths and no frames. with_splits: as manifests of today are."""
     folder.mkdir(parents=True)
     columns: dict[str, object] = {
         "num_frames": pa.array(lengths, pa.int32()),
@@ -58,6 +60,12 @@ def write_counts(folder: Path, lengths: NDArray[np.int64], is_train: NDArray[np.
         games=file_info(folder, "games-0.parquet"),
         files=FileInfo("files-0.parquet", 0, "0"),
         shards=(),
+        splits={
+            name: SplitCount(int(which.sum()), int(lengths[which].sum()))
+            for name, which in (("train", is_train), ("val", ~is_train))
+        }
+        if with_splits
+        else None,
     )
     write_manifest(folder, manifest)
     assert json.loads((folder / "manifest.json").read_text())["games"] == asdict(manifest.games)

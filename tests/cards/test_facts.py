@@ -10,7 +10,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mission import CONTEXT, NUM_FRAMES, NUM_GAMES, NUM_TRAIN_EXAMPLES, NUM_VAL_EXAMPLES, write_counts
+from mission import (
+    CONTEXT,
+    NUM_FRAMES,
+    NUM_GAMES,
+    NUM_TRAIN_EXAMPLES,
+    NUM_VAL_EXAMPLES,
+    mission_lengths,
+    write_counts,
+)
 
 from worldmodel.cards.data import REFERENCE_BYTES, DataFacts, Lengths, data_facts
 from worldmodel.cards.facts import count_examples, facts_of, total_examples, windows_of
@@ -70,17 +78,29 @@ def test_by_list_order_is_the_reference_split(mission_data: DataFacts) -> None:
     assert (reference.train.value, reference.val.value) == (NUM_TRAIN_EXAMPLES, NUM_VAL_EXAMPLES)
 
 
-def test_a_manifest_alone_is_exact_where_it_can_be(mission_dataset: Path, tmp_path: Path) -> None:
-    """Totals are exact; the split is not in it, so those figures say that they are about right."""
+def test_a_manifest_alone_gives_the_mission_card(mission_dataset: Path, tmp_path: Path) -> None:
     shutil.copy(mission_dataset / "manifest.json", tmp_path)
     for path in (tmp_path, tmp_path / "manifest.json"):
         data = data_facts(path)
         assert data.lengths is None
+        assert data.train_share == 0.9
         facts = facts_of(mission_experiment(), data)
-        assert (facts.total.value, facts.total.is_exact) == (206_534_081, True)
-        assert str(facts.examples.train) == "about 185,880,673"
-        assert facts.examples.train.value == pytest.approx(NUM_TRAIN_EXAMPLES, rel=0.002)
-        assert not facts.batches_per_epoch.is_exact
+        assert (str(facts.examples.train), str(facts.examples.val)) == ("185,648,963", "20,885,118")
+        assert (str(facts.total), str(facts.batches_per_epoch)) == ("206,534,081", "181,298")
+        strided = facts_of(mission_experiment("data.stride=7"), data)
+        assert not strided.examples.train.is_exact
+        assert strided.examples.train.value == pytest.approx(NUM_TRAIN_EXAMPLES / 7, rel=1e-3)
+
+
+def test_a_manifest_from_before_it_had_splits(tmp_path: Path) -> None:
+    """Totals are exact; the split is not in it, so those figures say that they are about right."""
+    write_counts(tmp_path / "d", *mission_lengths(), with_splits=False)
+    (tmp_path / "d" / "games-0.parquet").unlink()
+    facts = facts_of(mission_experiment(), data_facts(tmp_path / "d"))
+    assert (facts.total.value, facts.total.is_exact) == (206_534_081, True)
+    assert str(facts.examples.train) == "about 185,880,673"
+    assert facts.examples.train.value == pytest.approx(NUM_TRAIN_EXAMPLES, rel=0.002)
+    assert not facts.batches_per_epoch.is_exact
 
 
 @settings(max_examples=60, deadline=None)
@@ -124,6 +144,11 @@ def test_the_card_counts_as_training_does(tmp_path: Path, changes: dict[str, obj
     plan = make_plan(experiment, open_dataset(tmp_path / "dataset"), torch.device("cpu"))
     shutil.rmtree(tmp_path / "dataset" / "shards")  # a card needs none of them
     facts = facts_of(experiment, data_facts(tmp_path / "dataset"))
+    table, manifest = data_facts(tmp_path / "dataset").lengths, data_facts(tmp_path / "dataset").splits
+    assert table is not None
+    assert manifest is not None
+    for split in ("train", "val"):
+        assert (len(table.of(split)), table.of(split).sum()) == (manifest[split].num_games, manifest[split].num_frames)
     assert facts.examples.train.value == plan.batches.windows.num_windows
     assert facts.steps_per_epoch.value == plan.steps_per_epoch
     assert facts.num_steps.value == plan.num_steps

@@ -83,8 +83,8 @@ def noise_mask(view: View) -> Iterator[Answer]:
 def split(view: View) -> Iterator[Answer]:
     """Are there enough games held out, and not too many?"""
     share = 1 - view.facts.data.train_share
-    if view.facts.data.lengths is None:
-        yield "not measured", "the split: only the manifest of the dataset is here"
+    if view.facts.data.lengths is None and view.facts.data.splits is None:
+        yield "not measured", "the split: only a manifest is here, from before it was in there"
     elif not VALIDATION_SHARE / 2 <= share <= 2 * VALIDATION_SHARE:
         yield "warning", f"{share:.1%} of the games are held out, not a tenth: the dataset is small, or few people's"
     else:

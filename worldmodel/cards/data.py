@@ -3,7 +3,9 @@
 Owns: reading a dataset folder, or what is left of it when only its manifest travels. Must not: count windows.
 
     folder with manifest and games table    lengths and split are known: every count is exact
-    manifest alone                          totals are exact; the split is the expected tenth, and said to be so
+    manifest alone                          games and frames of each split are known: counts are exact where no
+                                            game is cut into strides
+    manifest from before it had splits      totals are exact; the split is the expected tenth, and said to be so
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldmodel.dataset.games import VALIDATION_SHARE
-from worldmodel.dataset.manifest import MANIFEST, read_manifest
+from worldmodel.dataset.manifest import MANIFEST, SplitCount, read_manifest
 from worldmodel.dataset.store import Dataset
 
 REFERENCE_BYTES = 360
@@ -44,7 +46,8 @@ class Lengths:
 
 @dataclass(frozen=True, slots=True)
 class DataFacts:
-    """One dataset. num_bytes: of its files. min_frames: no game is shorter. lengths: None if only totals are known."""
+    """One dataset. num_bytes: of its files. min_frames: no game is shorter. lengths: None if only totals are known;
+    splits: those totals by split, None if not even they are."""
 
     path: Path
     content_hash: str
@@ -53,13 +56,16 @@ class DataFacts:
     num_bytes: int
     min_frames: int
     lengths: Lengths | None
+    splits: dict[str, SplitCount] | None = None
 
     @property
     def train_share(self) -> float:
         """Share of games that are trained on; the expected one where the split is not known."""
-        if self.lengths is None or not self.num_games:
+        if not self.num_games:
             return 1 - VALIDATION_SHARE
-        return float(self.lengths.is_train.mean())
+        if self.lengths is not None:
+            return float(self.lengths.is_train.mean())
+        return self.splits["train"].num_games / self.num_games if self.splits else 1 - VALIDATION_SHARE
 
 
 def data_facts(path: str | Path) -> DataFacts:
@@ -79,4 +85,5 @@ def data_facts(path: str | Path) -> DataFacts:
         num_bytes=sum(info.num_bytes for info in manifest.all_files),
         min_frames=manifest.settings.min_frames,
         lengths=lengths,
+        splits=manifest.splits,
     )

@@ -10,7 +10,7 @@ nine tenths of the list of games, ours whole match groups by hash.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldmodel.cards.data import DataFacts, Lengths
+from worldmodel.dataset.manifest import SplitCount
 from worldmodel.dataset.windows import Windows
 from worldmodel.models.base import make_model
 from worldmodel.runs.card import Card
@@ -87,21 +88,32 @@ def count_examples(data: DataFacts, experiment: Experiment, lengths: Lengths | N
     if lengths is not None:
         train, val = (windows_of(lengths.of(split), experiment) for split in ("train", "val"))
         return Examples(Count(train), Count(val))
+    if data.splits is not None:
+        return Examples(*(_starts(data, experiment, of.num_games, of.num_frames) for of in _both(data.splits)))
     total = total_examples(data, experiment).value
     train = round(total * data.train_share)
     return Examples(Count(train, False), Count(total - train, False))
 
 
 def total_examples(data: DataFacts, experiment: Experiment) -> Count:
-    """Windows of all games. From totals alone it is exact if every start is one and no game is too short for one."""
+    """Windows of all games."""
     if data.lengths is not None:
         return Count(windows_of(data.lengths.num_frames, experiment))
+    return _starts(data, experiment, data.num_games, data.num_frames)
+
+
+def _starts(data: DataFacts, experiment: Experiment, num_games: int, num_frames: int) -> Count:
+    """Windows of some games out of totals alone: exact if every start is one and no game is too short for one."""
     rows, stride = experiment.data.rows, experiment.data.stride_frames
-    starts = data.num_frames - (rows - 1) * data.num_games
+    starts = num_frames - (rows - 1) * num_games
     is_exact = stride == 1 and data.min_frames >= rows - 1
     # A game's last stride is half used in the mean.
-    expected = starts if stride == 1 else starts / stride + data.num_games * (1 - 1 / stride) / 2
+    expected = starts if stride == 1 else starts / stride + num_games * (1 - 1 / stride) / 2
     return Count(max(0, round(expected)), is_exact)
+
+
+def _both(splits: Mapping[str, SplitCount]) -> tuple[SplitCount, SplitCount]:
+    return splits["train"], splits["val"]
 
 
 @dataclass(frozen=True, slots=True)

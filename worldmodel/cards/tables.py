@@ -85,7 +85,7 @@ def data(view: View) -> Sheet:
             ("Total frames", f"{found.num_frames:,}"),
             (f"Train {unit}", f"{examples.train} ({examples.train.value / total:.0%})"),
             (f"Val {unit}", f"{examples.val} ({examples.val.value / total:.0%})"),
-            ("Split", split if found.lengths is not None else f"{split}; not in a manifest alone"),
+            ("Split", split if found.lengths or found.splits else f"{split}; not in a manifest as old as this one"),
         ],
     )
 

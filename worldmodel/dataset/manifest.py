@@ -78,6 +78,14 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
+class SplitCount:
+    """What a split holds: with it a manifest alone says how many examples there are of each."""
+
+    num_games: int
+    num_frames: int
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """The content of `manifest.json`."""
 
@@ -90,6 +98,8 @@ class Manifest:
     games: FileInfo
     files: FileInfo
     shards: tuple[ShardInfo, ...]
+    splits: dict[str, SplitCount] | None = None
+    """By name, "train" and "val"; None in a manifest that was written before there were any."""
     schema_version: int = SCHEMA_VERSION
     store_hash: str = LAYOUT.store_hash
 
@@ -184,6 +194,7 @@ def parse_manifest(value: dict[str, Any]) -> Manifest:
         )
         for s in value["shards"]
     )
+    splits = value.get("splits")
     settings = value["settings"] | {"filters": tuple(value["settings"]["filters"])}
     return Manifest(
         settings=Settings(**settings),
@@ -194,4 +205,5 @@ def parse_manifest(value: dict[str, Any]) -> Manifest:
         games=FileInfo(**value["games"]),
         files=FileInfo(**value["files"]),
         shards=shards,
+        splits=None if splits is None else {name: SplitCount(**counts) for name, counts in splits.items()},
     )

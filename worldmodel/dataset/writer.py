@@ -36,6 +36,7 @@ from worldmodel.dataset.manifest import (
     Manifest,
     Settings,
     ShardInfo,
+    SplitCount,
     check_files,
     file_info,
     read_manifest,
@@ -184,6 +185,7 @@ class Writer:
             games=_write_table(self.folder, "games", self._games),
             files=_write_table(self.folder, "files", self._files),
             shards=tuple(shards),
+            splits=_split_counts(self._games),
         )
         write_manifest(self.folder, self.manifest)
         remove_strangers(self.folder, self.manifest)
@@ -192,6 +194,14 @@ class Writer:
     def stop(self) -> None:
         """Wait for encoders; what was not committed is dropped."""
         self._encoders.shutdown(wait=True, cancel_futures=True)
+
+
+def _split_counts(games: pa.Table) -> dict[str, SplitCount]:
+    """Games and frames of each split."""
+    splits, lengths = games["split"].to_numpy(), games["num_frames"].to_numpy()
+    return {
+        name: SplitCount(int((splits == name).sum()), int(lengths[splits == name].sum())) for name in ("train", "val")
+    }
 
 
 def _encode(
