@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -41,7 +46,7 @@ def quiet(text: str) -> None:
 def go(place: Place, config: str, name: str = "r", **more: object) -> dict[str, object]:
     given = {"encoded_file": "/ds", "epochs": 1, "device": "cpu"} | more
     say = given.pop("say", quiet)
-    return attempt(place, Work(config=config, run_name=name, **given), say=say)  # type: ignore[arg-type]
+    return attempt(place, lambda: Work(config=config, run_name=name, **given), say=say)  # type: ignore[arg-type]
 
 
 def weights(run: Path) -> bytes:
@@ -64,6 +69,43 @@ def test_cut_into_attempts_it_ends_in_the_same_weights(place: Place, config: str
     assert told["attempts"][0]["step"] == -1
     published = [row for row in jsonl.read(place.runs / "cut/events.jsonl").rows if row["event"] == "published"]
     assert published[-1]["of_step"] == result["step"]
+
+
+CHILD = """
+import json, sys
+from pathlib import Path
+from worldmodel.training.remote import Place, Work, attempt
+given = json.loads(sys.argv[1])
+place = Place(Path(given["data"]), Path(given["runs"]), commit=lambda: None, call="fc-k")
+work = Work(encoded_file="/ds", config=given["config"], run_name="killed", epochs=2, device="cpu")
+print(attempt(place, lambda: work)["reason"])
+"""
+
+
+@pytest.mark.slow
+def test_a_machine_that_is_gone_without_a_word(place: Place, dataset_path: Path, tmp_path: Path) -> None:
+    """SIGKILL in the middle of two attempts of a call: the third ends with the weights of a run that was left alone."""
+    path = tmp_path / "saving.yaml"
+    path.write_text(dump(make_experiment(training={"val_windows": 8, "checkpoint_every_min": 0.002})))
+    go(place, str(path), "alone", epochs=2)
+    order = json.dumps({"data": str(place.data), "runs": str(place.runs), "config": str(path)})
+    before = 0
+    for _ in range(2):
+        with subprocess.Popen([sys.executable, "-c", CHILD, order], stderr=subprocess.DEVNULL) as child:
+            while child.poll() is None:
+                found = RunFolder(place.runs / "killed").all_checkpoints()
+                if found and found[-1].step > before:
+                    break
+                time.sleep(0.001)
+            child.kill()
+        assert child.returncode == -9, "it was over before it could be killed"
+        before = RunFolder(place.runs / "killed").newest_checkpoint()[0].step
+    done = subprocess.run([sys.executable, "-c", CHILD, order], capture_output=True, text=True, check=True)
+    assert done.stdout == "finished\n"
+    assert "attempt 3: killed goes on from step" in done.stderr
+    assert weights(place.runs / "killed") == weights(place.runs / "alone")
+    attempts = json.loads((place.runs / ".calls/fc-k.json").read_text())["attempts"]
+    assert [entry["step"] for entry in attempts] == sorted({entry["step"] for entry in attempts})
 
 
 def test_the_cards_resume_makes_a_second_run(place: Place, config: str) -> None:
@@ -235,3 +277,74 @@ def test_the_door_itself_trains_with_folders_as_volumes(
         "mamba2-22k-ss",
         "mamba2-22k-ss-resumed",
     ]
+
+
+DOOR = """
+import sys, warnings
+warnings.simplefilter("ignore")
+from worldmodel.scripts import modal_train
+try:
+    modal_train.train.local("/ds", epochs=200, run_name="r", config=open(sys.argv[1]).read())
+except BaseException as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("modal") is None, reason="Modal's client is not installed (extra `modal`)")
+@pytest.mark.parametrize(("number", "said"), [(signal.SIGINT, "KeyboardInterrupt"), (signal.SIGUSR1, "InputCancell")])
+def test_preempted_or_cancelled_the_door_saves_and_says_so_in_modals_words(
+    place: Place, config: str, tmp_path: Path, number: int, said: str
+) -> None:
+    """What Modal does to a container, done to a process: it takes these two for no failure, so no retry is used up."""
+    folders = {"WORLDMODEL_LOCAL_DATA": str(place.data), "WORLDMODEL_LOCAL_RUNS": str(place.runs)}
+    run = RunFolder(place.runs / "r")
+    with subprocess.Popen(
+        [sys.executable, "-c", DOOR, config], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        env=os.environ | folders,
+    ) as door:  # fmt: skip
+        while ((read_status(run) or {}).get("step") or 0) < 3 and door.poll() is None:
+            time.sleep(0.05)
+        door.send_signal(number)
+        out, _ = door.communicate(timeout=60)
+    assert out.startswith(said)
+    assert "which is saved" in out
+    status = read_status(run)
+    assert status is not None
+    assert run.newest_checkpoint()[0].step == status["step"]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.skipif(importlib.util.find_spec("modal") is None, reason="Modal's client is not installed (extra `modal`)")
+def test_a_run_with_a_card_is_told_by_it(
+    place: Place, config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its name alone, as the card's launch command has it: rules, overrides, tracker; unsigned it does not begin."""
+    from worldmodel.cards.view import hash_of
+    from worldmodel.dataset.store import open_dataset
+    from worldmodel.runs.card import CardFile, new_review
+    from worldmodel.scripts import modal_train
+
+    cards = tmp_path / "cards"
+    cards.mkdir()
+    content = open_dataset(place.path("/ds")).content_hash
+    (cards / "night.md").write_text(
+        f"---\nrun: night\ngoal: see\nconfig: {config}\noverrides: [training.seed=7]\n"
+        f"data: {{content_hash: {content}}}\n"
+        "kill:\n  - {rule: above, metric: loss/total, threshold: 0.0001}\n"
+        "budget: {usd: 25, pessimistic_factor: 5}\nbackend: {name: modal, gpu: A100-40GB}\n---\n\n# Night\n"
+    )
+    for name, folder in (("DATA", place.data), ("RUNS", place.runs), ("CARDS", cards)):
+        monkeypatch.setenv(f"WORLDMODEL_LOCAL_{name}", str(folder))
+    with pytest.raises(WrongUse, match="no approval of anybody"):
+        modal_train.train.local("/ds", run_name="night", epochs=1)
+    assert not (place.runs / "night").exists()
+    file = CardFile.read(cards / "night.md")
+    hash = hash_of(file)
+    file.with_review(new_review(by="me", verdict="approve", comment="", hash=hash)).document.write()
+    result = modal_train.train.local("/ds", run_name="night", epochs=1)
+    assert result["reason"] == "rule: above"
+    told = json.loads((place.runs / "night/run.json").read_text())["experiment"]
+    assert (told["card"], told["overrides"]) == (hash, ["training.seed=7"])
+    with pytest.raises(WrongUse, match="a JSON list"):
+        modal_train.train.local("/ds", run_name="x", overrides="training.seed=7")

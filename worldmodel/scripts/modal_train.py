@@ -111,33 +111,30 @@ def train(
         time_limit_s=None if modal.is_local() else ASKED.timeout_s - STARTS_S,
         no_more=_nothing if modal.is_local() else _no_more,
     )
-    # A run that goes on was told when it began; one with a card's hash is told by its launcher.
-    told = None if card or resume else told_by(run_name, _root("CARDS", CARDS))
-    tracked = Track(track or None, track_project or None, track_entity or None)
-    if told is not None:
-        _say(f"card {told.name}, hash {told.hash}")
-        if not track:
-            tracked = Track(told.policy, told.project, told.entity)
     with tempfile.TemporaryDirectory() as aside:
-        if "\n" in config:
-            path = Path(aside) / f"{run_name or 'run'}.yaml"
-            path.write_text(config, encoding="utf-8")
-            config = str(path)
-        work = Work(
-            encoded_file=encoded_file,
-            config=config or (told.config if told else CONFIG),
-            run_name=run_name,
-            epochs=epochs,
-            resume=resume,
-            overrides=json.loads(overrides) if overrides else (told.overrides if told else ()),
-            rules=rules or (told.rules if told else ""),
-            track=tracked,
-            data_hash=data_hash or (told.data_hash if told else ""),
-            card=card or (told.hash if told else ""),
-            time_limit_s=time_limit_s or None,
-        )
+
+        def told() -> Work:
+            # A run that goes on was told when it began; one with a card's hash is told by its launcher.
+            by_card = None if card or resume else told_by(run_name, _root("CARDS", CARDS))
+            if by_card is not None:
+                _say(f"card {by_card.name}, hash {by_card.hash}")
+            tracked = Track(track or None, track_project or None, track_entity or None)
+            return Work(
+                encoded_file=encoded_file,
+                config=_config(config, Path(aside), run_name) or (by_card.config if by_card else CONFIG),
+                run_name=run_name,
+                epochs=epochs,
+                resume=resume,
+                overrides=_list(overrides) or (by_card.overrides if by_card else ()),
+                rules=rules or (by_card.rules if by_card else ""),
+                track=tracked if track or not by_card else Track(by_card.policy, by_card.project, by_card.entity),
+                data_hash=data_hash or (by_card.data_hash if by_card else ""),
+                card=card or (by_card.hash if by_card else ""),
+                time_limit_s=time_limit_s or None,
+            )
+
         try:
-            return attempt(place, work, say=_say)
+            return attempt(place, told, say=_say)
         except GoOn as end:
             # Modal takes the place of a preempted container by itself: to be reported as failed would use up a retry.
             if end.reason == "SIGINT":
@@ -145,6 +142,26 @@ def train(
             if end.reason == "SIGUSR1":
                 raise modal.exception.InputCancellation(str(end)) from None
             raise
+
+
+def _config(config: str, aside: Path, name: str) -> str:
+    """A name as it is; a text as a file of its own."""
+    if "\n" not in config:
+        return config
+    path = aside / f"{name or 'run'}.yaml"
+    path.write_text(config, encoding="utf-8")
+    return str(path)
+
+
+def _list(text: str) -> list[str]:
+    """Of --overrides. Raises WrongUse."""
+    try:
+        value = json.loads(text or "[]")
+    except ValueError:
+        value = None
+    if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+        raise WrongUse(f"--overrides {text}", "a JSON list of KEY=VALUE", """write '["training.lr=3e-4"]'""")
+    return value
 
 
 # ---- ingest ------------------------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ from worldmodel.training import disturbance
 from worldmodel.training.checkpoint import TrainState
 from worldmodel.training.eta import Eta, duration
 from worldmodel.training.guard import Guard, is_full_disk, is_out_of_memory
+from worldmodel.training.machine import Machine
 from worldmodel.training.meter import Meter, NonFinite, Pace
 from worldmodel.training.plan import Plan, Say
 from worldmodel.training.publish import Publish, Publisher
@@ -97,6 +98,7 @@ class Book:
             where=plan.where,
         )
         self.pace = Pace(plan.device)
+        self._machine = None if self._files is None else Machine(plan.device, self.say)
         self._eta = Eta()
         self._paced_step = state.step
         self._last_log = self._last_save = time.monotonic()
@@ -290,6 +292,8 @@ class Book:
         if num_steps:
             self._paced_step = self.state.step
             pace = self.pace.read(num_steps, self.plan.targets_per_step)
+            if self._machine is not None:
+                pace |= self._machine.read()
             self._eta.add(num_steps, pace["step_ms"] / 1000)
             left = self._left()
             if self._files is not None:
@@ -319,10 +323,11 @@ class Book:
         rest = f"{duration(left['eta_s'] or 0)} left"
         if left["eta_s"] and left["eta_low_s"] is not None and left["eta_high_s"] is not None:
             rest += f" ({duration(left['eta_low_s'])} - {duration(left['eta_high_s'])})"
+        busy = f"GPU {pace['gpu_percent']:.0f}%  " if "gpu_percent" in pace else ""
         return (
             f"step {self.state.step:,}/{self.plan.num_steps:,}  loss {means[TOTAL]:.4f}  "
             f"lr {self.plan.schedule.lr(max(0, self.state.step - 1)):.2e}  {pace['examples_per_s']:,.0f} frames/s "
-            f"({shares})  {pace['memory_gb']:.1f} GB  {rest}"
+            f"({shares})  {pace['memory_gb']:.1f} GB  {busy}{rest}"
         )
 
     def _warn_of_deadline(self, left: dict[str, float | None]) -> None:
@@ -429,6 +434,8 @@ class Book:
         with contextlib.ExitStack() as all_of:
             if self._files is not None:
                 all_of.callback(self._files.close)
+            if self._machine is not None:
+                all_of.callback(self._machine.close)
             all_of.callback(self._saver.close)
 
 

@@ -95,16 +95,18 @@ class Work:
     device: str | None = None
 
 
-def attempt(place: Place, work: Work, *, say: Say = say_on_stderr) -> dict[str, Any]:
+def attempt(place: Place, told: Callable[[], Work], *, say: Say = say_on_stderr) -> dict[str, Any]:
     """Train until the run is over, or this machine is. Returns how it ended, a rule's end like any other.
 
-    Raises GoOn for an end that the next attempt shall go on after, and what training does.
+    told: makes the work out of what was said, and may find it wrong. Raises GoOn for an end that the next attempt shall
+    go on after, and what training does.
     """
     record = _Record(place)
     if record.fatal:
         raise WorldModelError(f"{record.fatal} (said by an earlier attempt of the same call; nothing was tried again)")
     began = time.monotonic()
     try:
+        work = told()
         result = _train(place, record, work, say)
     except StoppedByRule as error:
         _committed(place, say)
