@@ -16,7 +16,7 @@ from worldmodel.runs.status import read_status
 from worldmodel.runs.strict import dump
 from worldmodel.tracking import jsonl
 from worldmodel.training.run import resume_training, run_training
-from worldmodel.training.tracker import Track
+from worldmodel.training.tracker import Track, mirroring
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tracking"))
 from wandb_server import WandbServer
@@ -90,6 +90,16 @@ def test_optional_and_not_there_trains_as_ever(config: Path, dataset_path: Path,
     assert result.reason == "finished"
     assert any("TRACKER FAILED" in line for line in said)
     assert jsonl.read(RunFolder(tmp_path / "r").tracker).rows[-1]["failures"] >= 1
+
+
+def test_the_cards_hash_is_told(config: Path, dataset_path: Path, tmp_path: Path) -> None:
+    """As the launcher wrote it beside the run, or as it was given where there is no launcher."""
+    one = run_training(config, dataset_path, epochs=1, runs=tmp_path, name="a", device="cpu", say=quiet).run
+    assert mirroring(one, Track("optional")).config["card_hash"] is None
+    one.launch.write_text(json.dumps({"card_hash": "c0ffee"}))
+    assert mirroring(one, Track("optional")).config["card_hash"] == "c0ffee"
+    two = run_training(config, dataset_path, epochs=1, runs=tmp_path, name="b", device="cpu", say=quiet, card="abc").run
+    assert mirroring(two, Track("optional")).config["card_hash"] == "abc"
 
 
 def test_words() -> None:

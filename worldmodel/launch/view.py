@@ -6,8 +6,9 @@ Owns: words, colours and little curves. Must not: find out anything itself.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.panel import Panel
@@ -126,16 +127,42 @@ def _facts(sight: Sight, record: Record, now_s: float) -> Table:
     if status.get("spent_s"):
         table.add_row("spent", duration(status["spent_s"]))
     if saved := status.get("last_checkpoint"):
-        is_ours = sight.progress_s is not None and saved.get("at_s")
-        age = (
-            f", {duration(max(0.0, now_s - saved['at_s']))} ago"
-            if is_ours and not sight.is_over
-            else f", {saved['at'][:19]}Z"
-        )
-        table.add_row("checkpoint", f"{saved['name']}{age}")
+        table.add_row("checkpoint", f"{saved['name']}{_age(sight, saved, now_s)}")
+    if published := status.get("published"):
+        table.add_row("published", _published(sight, published, now_s))
+    if tracker := status.get("tracker"):
+        table.add_row("tracker", _tracker(tracker))
     if sight.progress_s is not None and not sight.is_over:
         table.add_row("got on", f"{duration(sight.progress_s)} ago")
     return table
+
+
+def _age(sight: Sight, saved: Mapping[str, Any], now_s: float) -> str:
+    """Of a checkpoint: how long ago if that can be told, by the clock of the machine that wrote it; else when."""
+    if saved.get("at_s") and not sight.is_over:
+        if sight.progress_s is not None:
+            return f", {duration(max(0.0, now_s - saved['at_s']))} ago"
+        if spoken_s := (sight.status.get("heartbeat") or {}).get("at_s"):
+            return f", {duration(max(0.0, spoken_s - saved['at_s']))} before its last word"
+    return f", {saved['at'][:19]}Z"
+
+
+def _published(sight: Sight, published: Mapping[str, Any], now_s: float) -> Text:
+    """Which checkpoint outlives the machine; loud while a newer one does not."""
+    last = f"{published['name']}{_age(sight, published, now_s)}" if published.get("name") else "NOTHING YET"
+    if not published.get("problem"):
+        return Text(last)
+    failures = f"{published['failures']} failure{'s' if published['failures'] > 1 else ''}"
+    return Text(f"{last}; {failures}: {published['problem']}", style="bold red")
+
+
+def _tracker(tracker: Mapping[str, Any]) -> Text:
+    """The mirror's state; loud if it is not what was asked for."""
+    words = [f"{tracker.get('state')} ({tracker.get('policy')})", str(tracker.get("url") or "")]
+    if failures := tracker.get("failures"):
+        words.append(f"{failures} failure{'s' if failures > 1 else ''}: {tracker.get('message') or 'mended'}")
+    is_well = tracker.get("state") in ("live", "finished", "starting")
+    return Text("  ".join(filter(None, words)), style="" if is_well else "bold red")
 
 
 def _curves(record: Record) -> Table | None:

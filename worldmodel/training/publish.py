@@ -34,6 +34,8 @@ class Publisher:
         self._changed = threading.Condition()
         self._is_busy = self._is_closing = False
         self._failures = 0
+        self._last: dict[str, Any] = {"step": None, "name": None, "at": None, "at_s": None}
+        """The last checkpoint that was published."""
         self._thread = threading.Thread(target=self._go, name="publish", daemon=True)
         self._thread.start()
 
@@ -78,6 +80,7 @@ class Publisher:
             except Exception as error:  # noqa: BLE001  a platform may raise anything; it is said, counted, tried again
                 self._failures += 1
                 message = f"{type(error).__name__}: {error}"
+                self._beat.know(published=self._last | {"failures": self._failures, "problem": message[:200]})
                 self._tell("publish_failed", path, step, failures=self._failures, message=message[:500])
                 with self._changed:
                     if self._waiting is None:
@@ -87,8 +90,8 @@ class Publisher:
                 continue
             attempt = 0
             at = datetime.now(UTC).isoformat(timespec="milliseconds")
-            last = {"step": step, "name": path.name, "at": at, "at_s": time.monotonic(), "failures": self._failures}
-            self._beat.know(published=last)
+            self._last = {"step": step, "name": path.name, "at": at, "at_s": time.monotonic()}
+            self._beat.know(published=self._last | {"failures": self._failures, "problem": None})
             self._tell("published", path, step, seconds=round(time.monotonic() - began, 3))
 
     def _tell(self, event: str, path: Path, step: int, **more: Any) -> None:

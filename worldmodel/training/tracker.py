@@ -64,7 +64,7 @@ def mirroring(run: RunFolder, track: Track, *, sync: bool = False) -> Mirroring:
         project=track.project or before.get("project") or PROJECT,
         entity=track.entity or before.get("entity"),
         name=run.id,
-        config={**load_experiment(run.config).model_dump(mode="json"), "run": told},
+        config={**load_experiment(run.config).model_dump(mode="json"), "run": told, "card_hash": _card_hash(run, told)},
         best={PREFIX + metric.name: "max" if metric.better == "higher" else "min" for metric in METRICS},
         metrics=run.metrics.name,
         pace=run.pace.name,
@@ -104,6 +104,17 @@ def sync(run: RunFolder, track: Track, *, say: Callable[[str], None]) -> dict[st
     if mirror.known["state"] != "finished":
         raise WorldModelError(f"{run.id} was not taken whole: {mirror.known.get('message')}; do the same again")
     return dict(mirror.known)
+
+
+def _card_hash(run: RunFolder, told: dict[str, Any]) -> str | None:
+    """What was signed of the card that the run was launched by; None without one."""
+    if (given := told.get("experiment", {}).get("card")) is not None:
+        return str(given)
+    try:
+        found = json.loads(run.launch.read_text(encoding="utf-8")).get("card_hash")
+    except (OSError, ValueError):
+        return None
+    return None if found is None else str(found)
 
 
 def _reason(run: RunFolder) -> str:
