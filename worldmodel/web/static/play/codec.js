@@ -53,6 +53,37 @@ export class Codec {
     return data;
   }
 
+  /** The same match when the countdown is over: both stand on what is under the place where they entered. */
+  standing(stage, characters) {
+    const data = this.fresh(stage, characters);
+    const told = this.told.stages[stage];
+    const number = (role, p, value) => { data.numbers[p * this.numbers.length + this.#place("numbers", role)] = value; };
+    const code = (role, p, stored) => {
+      const k = this.#place("categories", role);
+      data.categories[p * this.categories.length + k] = BigInt(this.categories[k].code.get(stored) ?? this.categories[k].other);
+    };
+    for (const p of [0, 1]) {
+      const x = data.numbers[p * this.numbers.length + this.#place("numbers", "position_x")];
+      const y = data.numbers[p * this.numbers.length + this.#place("numbers", "position_y")];
+      const under = [...told.platforms.filter((part) => part.left <= x && x <= part.right && part.height <= y), { height: told.floor.height, ground: told.floor.ground }].sort((a, b) => b.height - a.height)[0];
+      const jumps = this.#place("categories", "jumps");
+      const air = this.categories[jumps].stored[Number(data.categories[p * this.categories.length + jumps])];
+      number("position_y", p, under.height + told.standing_lift);
+      number("state_age", p, 0);
+      code("action_state", p, facts.states.names.indexOf("Wait"));
+      code("ground", p, under.ground);
+      code("jumps", p, air + 1);
+      this.told.flags.forEach((row, k) => { if (row.roles.includes("airborne") || row.name === "dead") data.flags[p * this.flags.length + k] = 0; });
+    }
+    return data;
+  }
+
+  #place(kind, role) {
+    const found = this.told[kind].findIndex((row) => row.roles.includes(role) && (row.roles.length === 1 || role.includes("_")));
+    if (found < 0) throw new Error(`The model knows no ${role}.`);
+    return found;
+  }
+
   /** Frame t of a clip's columns, with what is present in them. */
   frame(stage, columns, t) {
     const data = this.empty();
@@ -146,8 +177,8 @@ function codeOf(row, columns, t, p) {
   return found;
 }
 
-/** On the n/steps grid, towards 0; 0 in the dead zone. */
+/** On the n/steps grid, towards 0 (a 32-bit n/steps is n); 0 in the dead zone. */
 function onGrid(value, axis) {
-  const steps = Math.trunc(value * axis.steps + Math.sign(value) * 1e-6);
+  const steps = Math.trunc(value * axis.steps + Math.sign(value) * 1e-4);
   return Math.abs(steps) <= axis.dead_steps ? 0 : steps / axis.steps;
 }

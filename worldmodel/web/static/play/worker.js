@@ -94,13 +94,10 @@ function set(feeds, { seed = 0, temperature = 0 } = {}) {
   keep();
 }
 
-/** A fresh match; its first frames may be made at once under neutral pads. */
-async function begin({ stage, characters, skip = 0, seed, temperature }) {
-  set(tensors(codec.fresh(stage, characters)), { seed, temperature });
-  const neutral = codec.neutral();
-  const rows = [codec.row(values(now), neutral)];
-  for (let k = 0; k < skip; k += 1) rows.push((await step({ pads: neutral, times: 1 })).rows[0]);
-  return { rows, frame };
+/** A match: when its countdown is over, or (entry) as replays begin. */
+function begin({ stage, characters, entry = false, seed, temperature }) {
+  set(tensors(entry ? codec.fresh(stage, characters) : codec.standing(stage, characters)), { seed, temperature });
+  return { rows: [codec.row(values(now), codec.neutral())], frame };
 }
 
 /** From a frame of a clip, after a history of its true frames. */
