@@ -13,8 +13,7 @@ from worldmodel.errors import WrongUse
 from worldmodel.launch.base import AFAR
 from worldmodel.runs import strict
 from worldmodel.runs.card import Card, CardFile, sign_off
-from worldmodel.runs.prices import load_prices
-from worldmodel.runs.rulebook import Rulebook
+from worldmodel.runs.card_rules import rulebook_of
 
 
 def train_words(card: Card, *, config: Path, overrides: list[str], data: Path, rules: Path) -> list[str]:
@@ -77,16 +76,13 @@ def told_by(name: str, cards: Path) -> Told | None:
         raise WrongUse(
             f"card {name} (hash {hash}): {found.in_words()}", "a signed card", f"worldmodel card review {name} --by WHO"
         )
-    price = load_prices(cards).of(card.backend.gpu)
-    per_hour = card.backend.usd_per_hour or (price.usd_per_hour if price else None)
-    rulebook = Rulebook(kill=list(card.kill), usd=card.budget.usd, usd_per_hour=per_hour)
     return Told(
         name=name,
         hash=hash,
         config=card.config,
         overrides=list(card.overrides),
         data_hash=card.data.content_hash,
-        rules=strict.dump(rulebook) if card.kill else "",
+        rules=strict.dump(rulebook_of(card, cards=cards)) if card.kill else "",
         policy=card.tracker.policy,
         project=card.tracker.project,
         entity=card.tracker.entity,

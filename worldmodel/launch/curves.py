@@ -33,7 +33,7 @@ svg{--ink:#1f2328;--dim:#656d76;--grid:#d8dee4;--paper:#ffffff;--a:#0969da;--b:#
 --b:#f0883e;--goal:#3fb950;--end:#ff7b72}}
 text{font:11px system-ui,sans-serif;fill:var(--dim)} .title{font-size:13px;font-weight:600;fill:var(--ink)}
 .paper{fill:var(--paper)} .grid{stroke:var(--grid)} .line{fill:none;stroke-width:1.8;stroke-linejoin:round}
-.a{stroke:var(--a)} .b{stroke:var(--b)} .fa{fill:var(--a)} .fb{fill:var(--b)} .dot{stroke:none}
+.fine{stroke-width:1.1;opacity:.75} .a{stroke:var(--a)} .b{stroke:var(--b)} .fa{fill:var(--a)} .fb{fill:var(--b)}
 .goal{stroke:var(--goal);stroke-dasharray:5 3} .was{stroke:var(--dim);stroke-dasharray:2 3}
 .kill{stroke:var(--end);stroke-dasharray:5 3} .life{stroke:var(--dim);stroke-dasharray:1 3} .end{stroke:var(--end)}
 .tgoal{fill:var(--goal)} .tkill,.tend{fill:var(--end)}
@@ -70,19 +70,14 @@ def draw(outcome: Outcome, record: Record, card: Card) -> str:
     if outcome.state not in ("finished", "not ended"):
         marks.append(("end", outcome.step / per_epoch, outcome.state))
     best = best_step(record)
-    panels = [Panel("loss", (("training", record.series(TRAIN)), ("held out", record.series(TOTAL))), marks=marks)]
+    losses = record.series(TRAIN), record.series(TOTAL)
+    both = (("training", losses[0]), ("held out", losses[1]))
+    panels = [Panel("loss", both, _near(_levels(card, TOTAL), [*losses[0], *losses[1]]), marks=marks)]
     for metric in [target.metric for target in card.targets] or list(WITHOUT_TARGETS):
         points = record.series(metric)
         if metric == TOTAL or not points:
             continue
-        levels = []
-        for target in card.targets:
-            if target.metric == metric:
-                levels.append(Level("goal", target.target, "target"))
-                levels += [Level("was", target.baseline, "baseline")] if target.baseline is not None else []
-        for rule in card.kill:
-            if rule.arguments.get("metric") == metric and rule.arguments.get("threshold") is not None:
-                levels.append(Level("kill", float(rule.arguments["threshold"]), "kill"))
+        levels = _near(_levels(card, metric), points)
         panels.append(Panel(metric, (("held out", points),), levels, metric.endswith("_acc"), marks))
     panels = [panel for panel in panels if any(points for _, points in panel.lines)]
     rows = -(-len(panels) // COLUMNS)
@@ -100,6 +95,29 @@ def draw(outcome: Outcome, record: Record, card: Card) -> str:
         x, y = number % COLUMNS * (WIDTH + GAP), number // COLUMNS * (HEIGHT + GAP)
         parts += [f'<g transform="translate({x} {y})">', *_panel(panel, per_epoch, outcome, best), "</g>"]
     return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _levels(card: Card, metric: str) -> list[Level]:
+    """What the card says of a metric: where it was, where it is to get to, what ends the run."""
+    levels = []
+    for target in card.targets:
+        if target.metric == metric:
+            levels.append(Level("goal", target.target, "target"))
+            levels += [Level("was", target.baseline, "baseline")] if target.baseline is not None else []
+    for rule in card.kill:
+        if rule.arguments.get("metric") == metric and rule.arguments.get("threshold") is not None:
+            levels.append(Level("kill", float(rule.arguments["threshold"]), "kill"))
+    return levels
+
+
+def _near(levels: Sequence[Level], points: Sequence[Point]) -> list[Level]:
+    """Those that leave the curve at least a third of the picture's height."""
+    values = [point.value for point in points if math.isfinite(point.value)]
+    if not values:
+        return []
+    low, high = min(values), max(values)
+    room = 2 * ((high - low) or abs(high) or 1.0)
+    return [level for level in levels if low - room <= level.value <= high + room]
 
 
 def _panel(panel: Panel, per_epoch: float, outcome: Outcome, best: int | None) -> list[str]:
@@ -122,10 +140,10 @@ def _panel(panel: Panel, per_epoch: float, outcome: Outcome, best: int | None) -
     if len(lines) > 1:
         for place, (word, points) in reversed(list(enumerate(lines))):
             if points:
-                parts.append(f'<text class="{"ab"[place]}" x="{at}" y="16" text-anchor="end">{escape(word)}</text>')
-                at -= 6.2 * len(word) + 8
-                parts.append(f'<circle class="dot f{"ab"[place]}" cx="{at:.1f}" cy="12" r="4"/>')
-                at -= 14
+                parts.append(f'<text x="{at:.1f}" y="16" text-anchor="end">{escape(word)}</text>')
+                at -= 5.8 * len(word) + 9
+                parts.append(f'<circle class="f{"ab"[place]}" cx="{at:.1f}" cy="12" r="4"/>')
+                at -= 16
     for tick in ticks:
         text = f"{100 * tick:.4g}%" if panel.is_share else f"{tick:.4g}"
         parts.append(f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>')
@@ -159,12 +177,13 @@ def _panel(panel: Panel, per_epoch: float, outcome: Outcome, best: int | None) -
     for place, (_, points) in enumerate(lines):
         path = " ".join(f"{x(point.step / per_epoch):.1f},{y(point.value):.1f}" for point in points)
         if len(points) > 1:
-            parts.append(f'<polyline class="line {"ab"[place]}" points="{path}"/>')
+            fine = " fine" if place == 0 and len(lines) > 1 else ""
+            parts.append(f'<polyline class="line {"ab"[place]}{fine}" points="{path}"/>')
         for point in points:
             is_best = point.step == best and panel.lines[place][1] and len(points) <= MOST_POINTS
             if len(points) == 1 or (is_best and (place == 1 or len(lines) == 1)):
                 parts.append(
-                    f'<circle class="dot f{"ab"[place]}" cx="{x(point.step / per_epoch):.1f}" '
+                    f'<circle class="f{"ab"[place]}" cx="{x(point.step / per_epoch):.1f}" '
                     f'cy="{y(point.value):.1f}" r="4"/>'
                 )
     return parts

@@ -28,9 +28,11 @@ from worldmodel.runs.card import Card, CardFile, Target
 from worldmodel.runs.card_rules import rulebook_of
 from worldmodel.runs.document import Document
 from worldmodel.runs.folder import CheckpointFolder, RunFolder
+from worldmodel.runs.planned import Told, told_of
 from worldmodel.runs.rulebook import REASON
 from worldmodel.runs.rules import VALIDATED, Record
 from worldmodel.runs.strict import Strict
+from worldmodel.tracking import jsonl
 
 FORMAT = 1
 NOT_ENDED = "not ended"
@@ -139,7 +141,7 @@ class Outcome(Strict):
 
 def sizes(run: RunFolder) -> dict[str, int]:
     """Of the files whose growth makes another outcome."""
-    files = (run.events, run.metrics, run.pace, run.launch, run.report / "result.json")
+    files = (run.events, run.metrics, run.pace, run.launch, run.tracker, run.report / "result.json")
     return {path.name: path.stat().st_size if path.exists() else 0 for path in files}
 
 
@@ -197,7 +199,8 @@ def outcome_of(run: RunFolder, *, card: Card | None = None, cards: Path | None =
         has_curves=any(row["kind"] in ("train", "val") for row in record.metrics),
         seen=seen,
     )
-    return outcome.model_copy(update={"compared": _compared(of, outcome, record)})
+    planned = told_of(cards, run.id, launched_at)
+    return outcome.model_copy(update={"compared": _compared(of, planned, outcome, record)})
 
 
 # ---- lives -------------------------------------------------------------------------------------------------------
@@ -328,13 +331,17 @@ def _evaluated(run: RunFolder, metric: str) -> tuple[float, float | None, float 
         return None
 
 
-def _compared(card: Card, outcome: Outcome, record: Record) -> list[Compared]:
-    """Estimates of the card as it was launched, beside what was measured."""
+def _compared(card: Card, planned: Told | None, outcome: Outcome, record: Record) -> list[Compared]:
+    """What the run's measured plan said, else the card as it was launched, beside what was measured."""
     estimate, rows = card.estimate, []
     step_s = median(float(row["step_ms"]) for row in record.pace) / 1000 if record.pace else None
     batch_s, load_s = (estimate.batch_s, estimate.load_s) if estimate else (None, 0.0)
+    if planned is not None:
+        batch_s = planned.step_s
 
-    def total(steps: float | None) -> float | None:
+    def total(steps: int | None) -> float | None:
+        if planned is not None and steps is not None:
+            return planned.part_s(steps)
         return None if steps is None or batch_s is None else steps * batch_s + load_s
 
     rows.append(Compared(what="a step", unit="s", estimated=batch_s, actual=step_s))
@@ -406,11 +413,14 @@ def _deviations(run: RunFolder, record: Record, told: Mapping[str, Any], lives: 
     failed = [row for row in record.events if row["event"] == "publish_failed"]
     if failed:
         out.append(f"publishing a checkpoint failed {len(failed)} times, last: {failed[-1].get('message', '')}")
-    tracker = record.status.get("tracker") or {}
-    if tracker.get("failures"):
+    # Its own record, not the status: the mirror has the last word after the run's.
+    rows = jsonl.tail(run.tracker)
+    tracker = rows[-1] if rows else record.status.get("tracker") or {}
+    if tracker.get("failures") or tracker.get("state") == "offline":
         out.append(
-            f"the tracker failed {tracker['failures']} times ({tracker.get('message') or tracker.get('state')}): "
-            "the record on the disk is whole"
+            f"the tracker has not got all of it, {tracker.get('failures') or 0} failures "
+            f"({tracker.get('message') or tracker.get('state')}): the record on the disk is whole; "
+            f"`worldmodel track sync {run.id}` sends it"
         )
     if any(row["event"] == "output_lost" for row in record.events):
         out.append("lines for the screen were lost: nobody could read them")
@@ -450,8 +460,8 @@ def _device(told: Mapping[str, Any], order: Order | None) -> str:
     machine = told.get("machine") or {}
     kind = str(machine.get("gpu") or machine.get("device") or "")
     num = int(told.get("world_size") or 1)
-    where = f" on {order.backend}" if order else ""
-    return f"{num} x {kind}{where}" if num > 1 else f"{kind}{where}".strip()
+    team = f"{num} x {kind}" if num > 1 else kind
+    return ", ".join(part for part in (team, order.backend if order else "") if part)
 
 
 def _day(stamp: str) -> Any:
