@@ -27,7 +27,8 @@ let draws = { seed: 0, temperature: 0 };
 
 async function bytes(address) {
   const response = await fetch(address);
-  if (!response.ok) throw new Error(`${new URL(address).pathname} is not there (${response.status}).`);
+  if (response.status === 404 && address.pathname.endsWith('codec.json')) throw new Error('No model lies beside these pages yet. `worldmodel play RUN` serves one, `worldmodel export RUN --web OUT` writes a site with one.');
+  if (!response.ok) throw new Error(`${address.pathname} is not there (${response.status}).`);
   return new Uint8Array(await response.arrayBuffer());
 }
 

@@ -13,7 +13,7 @@ export function drawTrail(g, columns, t, p, view, lift, ghost) {
   const ys = columns[column("position_y", p)];
   const states = columns[column("action_state", p)];
   const colour = ghost ?? (p ? "--p1" : "--p0");
-  g.lineCap = "round";
+  g.lineCap = "butt";
   for (let k = Math.max(1, t - TRAIL); k <= t; k += 1) {
     const moved = Math.hypot(xs[k] - xs[k - 1], ys[k] - ys[k - 1]);
     if (groupOf(states[k]) === "dead" || groupOf(states[k - 1]) === "dead" || moved > 25) continue;
