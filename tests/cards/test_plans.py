@@ -13,10 +13,11 @@ from worldmodel.cards.check import check
 from worldmodel.cards.gate import permit
 from worldmodel.cards.lint import ask
 from worldmodel.cards.new import rendered
-from worldmodel.cards.plans import FILE, Kept, Memory, Outcome, Pair, add, is_device, read_plans, work_of
+from worldmodel.cards.plans import Kept, Memory, Outcome, Pair, add, is_device, read_plans, work_of
 from worldmodel.cards.view import Places, View, view_of, work_key
 from worldmodel.errors import WrongUse
 from worldmodel.runs.card import CardFile
+from worldmodel.runs.planned import FILE
 from worldmodel.runs.strict import flat
 from worldmodel.training.config import find_experiment, load_experiment
 

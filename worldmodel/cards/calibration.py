@@ -11,19 +11,17 @@ after a tenth is compared with a tenth. Outcomes are kept beside the plans: they
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 
-from worldmodel.cards.plans import FILE, Outcome, Pair, Plan, Plans, add, is_device, now, read_plans, work_of
+from worldmodel.cards.plans import Outcome, Pair, Plan, Plans, add, is_device, now, read_plans, work_of
 from worldmodel.cards.timing import Course
 from worldmodel.launch.board import look
 from worldmodel.runs.folder import RunFolder
 from worldmodel.runs.ledger import Entry, Ledger, entry_of
+from worldmodel.runs.planned import FILE, SAME_MOMENT
 from worldmodel.runs.prices import Prices, load_prices
 from worldmodel.training.config import Experiment, load_experiment
-
-_SAME_MOMENT = timedelta(seconds=1)
-"""Times of runs are whole seconds."""
 
 
 def settle(cards: Path, runs: Path, ledger: Ledger | None = None) -> Plans:
@@ -66,7 +64,7 @@ def plan_of(entry: Entry, plans: Plans) -> Plan | None:
     for plan in plans.newest(work=work_of(entry.config), content_hash=entry.data.content_hash):
         machine = plan.machine
         same = machine.gpu == entry.gpu and (entry.gpu is not None or machine.num_cpus == entry.num_cpus)
-        if plan.speeds is not None and same and datetime.fromisoformat(plan.at) <= began + _SAME_MOMENT:
+        if plan.speeds is not None and same and datetime.fromisoformat(plan.at) <= began + SAME_MOMENT:
             return plan
     return None
 

@@ -4,7 +4,8 @@ Owns: which rooms' code can change a result or a speed, and how a difference is 
 is `runs.provenance`).
 
 A card's text must not go stale with every commit, so a difference is told as one, with the earlier commit alone; the
-files are for `card lint`. A card whose run has begun is about the code that the run began with, for ever.
+files are for `card lint`. A card whose run has begun is about the code that the run began with, for ever, in the same
+words.
 """
 
 from __future__ import annotations
@@ -55,8 +56,7 @@ def code_change(before: EntryCode | None, after: EntryCode | None) -> tuple[Chan
     if not files and not any(own):
         return None, ""
     was = before.git_sha[:12] + (" with changes that were not committed" if own[0] else "")
-    now = "changed since" if until is None else until[:12] + (" with changes that were not committed" if own[1] else "")
-    return Change(CODE, was, now, None), ""
+    return Change(CODE, was, "changed since", None), ""
 
 
 def in_rooms(files: list[str], rooms: tuple[str, ...] = RESULT) -> list[str]:

@@ -18,13 +18,14 @@ from worldmodel.cards.calibration import settle
 from worldmodel.cards.data import data_facts
 from worldmodel.cards.new import front_text
 from worldmodel.cards.plan_measure import Wishes, measure
-from worldmodel.cards.plans import FILE, Machine, Plan, Plans, Told, add, is_device, now
+from worldmodel.cards.plans import Machine, Plan, Plans, add, is_device, now
 from worldmodel.cards.tables import TABLES
 from worldmodel.cards.timing import Course, Timing
 from worldmodel.cards.view import Places, View, timing_of, view_of, work_key
 from worldmodel.runs.card import Card, CardFile
 from worldmodel.runs.document import Document
 from worldmodel.runs.ledger import EntryCode, EntryData
+from worldmodel.runs.planned import FILE, Told
 from worldmodel.runs.provenance import code_version
 from worldmodel.training.config import find_experiment
 from worldmodel.training.plan import Plan as RunPlan
@@ -106,6 +107,8 @@ def told(timing: Timing) -> Told:
         low_s=timing.low_s,
         high_s=timing.pessimistic_s,
         epoch_s=timing.epoch_s,
+        step_s=timing.usual * timing.step_s,
+        start_s=timing.start_s,
         usd=timing.usd,
     )
 
@@ -117,6 +120,8 @@ def not_its_device(card: Card, device: torch.device, gpu: str | None) -> str | N
         return f"the card does not say what device it has on {card.backend.name} (backend.gpu)"
     if wanted is not None and not is_device(wanted, gpu):
         return f"the card's is {wanted}, this is {gpu or f'a {device.type}'}"
+    if card.backend.devices > 1:
+        return f"its batches are shared by {card.backend.devices} devices, and a plan measures one"
     return None
 
 

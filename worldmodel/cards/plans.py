@@ -24,11 +24,9 @@ from pydantic import Field, PositiveInt, TypeAdapter, ValidationError
 from worldmodel.cards.timing import Speeds, StepTime
 from worldmodel.errors import WrongUse
 from worldmodel.runs.ledger import EntryCode, EntryData
+from worldmodel.runs.planned import Told
 from worldmodel.runs.strict import Strict
 from worldmodel.tracking.jsonl import JsonlWriter
-
-FILE = "plans.jsonl"
-"""Name of the file, in the folder of cards."""
 
 SAME_WORK = (
     "training.epochs", "training.lr", "training.weight_decay", "training.warmup_fraction", "training.grad_clip",
@@ -163,18 +161,6 @@ class Machine(Strict):
     gpu: str | None = None
     num_cpus: int
     system: str
-
-
-class Told(Strict):
-    """What a plan said on the day. raw_s: by the parts alone; the others with what earlier estimates were worth."""
-
-    num_steps: int
-    raw_s: float
-    total_s: float
-    low_s: float
-    high_s: float
-    epoch_s: float
-    usd: float | None = None
 
 
 class Plan(Strict):

@@ -153,7 +153,7 @@ def training(view: View) -> Sheet:
 def infrastructure(view: View) -> Sheet:
     """Where it runs, and what holds it."""
     card, backend = view.file.card, view.file.card.backend
-    usd = view.timing.usd_per_hour if view.timing else backend.usd_per_hour or (view.price and view.price.usd_per_hour)
+    usd = backend.usd_per_hour or (view.price and view.price.usd_per_hour * backend.devices)
     said = "the card" if backend.usd_per_hour else view.price and f"{view.price.as_of}, {view.price.source}"
     tracker = card.tracker
     where = "/".join(part for part in (tracker.entity, tracker.project, card.run) if part)
@@ -167,7 +167,7 @@ def infrastructure(view: View) -> Sheet:
         "Infrastructure",
         [
             ("Backend", backend.name),
-            ("GPU", backend.gpu),
+            ("GPU", backend.gpu if backend.devices == 1 else f"{backend.devices} x {backend.gpu or 'device'}"),
             ("Price", f"${usd:.2f} an hour ({said})" if usd else None),
             ("CPU cores", f"{backend.cpu_cores:g}" if backend.cpu_cores else None),
             ("System RAM", f"{backend.memory_gb:g} GB" if backend.memory_gb else None),

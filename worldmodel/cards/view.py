@@ -13,12 +13,12 @@ from worldmodel.cards.code import with_code
 from worldmodel.cards.data import DataFacts, data_facts
 from worldmodel.cards.facts import Facts, Resolved, facts_of, resolve
 from worldmodel.cards.news import News, baselines_of, most_comparable
-from worldmodel.cards.plans import FILE as PLANS
 from worldmodel.cards.plans import Plan, Plans, is_device, read_plans, work_of
 from worldmodel.cards.timing import Speeds, Timing
 from worldmodel.errors import WrongUse
 from worldmodel.runs.card import CARDS, Card, CardFile, SignOff, resolved_hash, sign_off
 from worldmodel.runs.ledger import FILE, Entry, Ledger
+from worldmodel.runs.planned import FILE as PLANS
 from worldmodel.runs.prices import Price, load_prices
 from worldmodel.runs.strict import flat
 from worldmodel.training.config import Experiment
@@ -125,7 +125,7 @@ def plans_of(card: Card, experiment: Experiment, data: DataFacts, plans: Plans) 
 
 def timing_of(facts: Facts, card: Card, price: Price | None, plan: Plan | None = None) -> Timing | None:
     """Of a measured plan; else of the card's own estimate; None if there is neither."""
-    usd_per_hour = card.backend.usd_per_hour or (price.usd_per_hour if price else None)
+    usd_per_hour = card.backend.usd_per_hour or (price.usd_per_hour * card.backend.devices if price else None)
     factor = card.budget.pessimistic_factor
     if plan is not None and (speeds := plan.speeds) is not None:
         return Timing(facts, speeds, usd_per_hour, factor, tuple(plan.ratios))

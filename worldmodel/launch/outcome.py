@@ -227,8 +227,8 @@ def lives_of(events: list[Mapping[str, Any]]) -> list[Life]:
         if not lives:
             continue
         lives[-1]["to_step"] = max(lives[-1]["to_step"], step, int(row.get("of_step") or 0))
-        if event == "exited":
-            lives[-1]["lived_s"] = row.get("lived_s")
+        if event in ("exited", "vanished") and row.get("lived_s") is not None:
+            lives[-1]["lived_s"] = row["lived_s"]
         elif event == "ended":
             lives[-1] |= {"ended_at": at, "reason": str(row.get("reason"))}
             is_open = False
@@ -356,9 +356,9 @@ def _compared(card: Card, planned: Told | None, outcome: Outcome, record: Record
     whole = total(outcome.num_steps)
     rows.append(Compared(what="the whole run", unit="s", estimated=whole, actual=outcome.spent_s if is_done else None))
     if outcome.usd_per_hour is not None:
-        cost = None if whole is None else whole / 3600 * outcome.usd_per_hour
-        rows.append(Compared(what="cost, of the whole run" if is_done else "cost", unit="usd", estimated=cost,
-                             actual=outcome.usd))  # fmt: skip
+        of, what = (whole, "cost") if is_done else (total(outcome.step), "cost, up to where it ended")
+        cost = None if of is None else of / 3600 * outcome.usd_per_hour
+        rows.append(Compared(what=what, unit="usd", estimated=cost, actual=outcome.usd))
     return rows
 
 
