@@ -57,7 +57,9 @@ def test_what_arrives_is_the_record_through_two_lives(
         run = first.run
         status = read_status(run)
         assert status is not None
-        assert (status["tracker"]["policy"], status["tracker"]["state"]) == ("required", "live")
+        assert (status["tracker"]["policy"], status["phase"]) == ("required", "ended")
+        # What became of the rest is known only after the run's own end, and stands there.
+        assert (read_status(run) or {})["tracker"]["state"] == "finished"
         resume_training(run.path, epochs=2, device="cpu", say=quiet)  # tracked as before
         (told,) = server.runs.values()
     rows = [row for row in jsonl.read(run.metrics).rows if row["kind"] != "naive"]
@@ -74,11 +76,19 @@ def test_what_arrives_is_the_record_through_two_lives(
 
 @needs_client
 def test_required_and_not_there_leaves_no_run(config: Path, dataset_path: Path, tmp_path: Path) -> None:
+    said: list[str] = []
     with pytest.raises(WrongUse, match="without a key"):
         run_training(
-            config, dataset_path, runs=tmp_path / "runs", name="r", device="cpu", say=quiet, track=Track("required")
+            config,
+            dataset_path,
+            runs=tmp_path / "runs",
+            name="r",
+            device="cpu",
+            say=said.append,
+            track=Track("required"),
         )
     assert not (tmp_path / "runs/r").exists()
+    assert not any("the run goes on" in line for line in said)
 
 
 @needs_client

@@ -162,6 +162,16 @@ def write_end(run: RunFolder, reason: str) -> None:
     atomic.write_json(run.status, (read_status(run) or {"format": FORMAT}) | {"phase": "ended", "reason": reason})
 
 
+def add_to_end(run: RunFolder, **known: Any) -> None:
+    """What became known after a run's last word, in its file. Nothing for a run that has not ended, or begun again.
+
+    Raises OSError.
+    """
+    status = read_status(run)
+    if status is not None and status["phase"] == "ended":
+        atomic.write_json(run.status, status | known)
+
+
 def ages_s(status: Mapping[str, Any]) -> tuple[float, float] | None:
     """Seconds since the process was last seen alive, and since it last got on. None: another boot, no telling."""
     heart = status.get("heartbeat")
@@ -169,6 +179,14 @@ def ages_s(status: Mapping[str, Any]) -> tuple[float, float] | None:
         return None
     now = time.monotonic()
     return max(0.0, now - heart["at_s"]), max(0.0, now - heart["progress_at_s"])
+
+
+def lived_s(status: Mapping[str, Any]) -> float | None:
+    """From the start of the process to its last heartbeat, by its machine's clock since boot. None: not told."""
+    start, at_s = (status.get("process") or {}).get("start"), (status.get("heartbeat") or {}).get("at_s")
+    if start is None or at_s is None or not os.path.exists("/proc/self/stat"):  # elsewhere a start is no such time
+        return None
+    return max(0.0, round(float(at_s) - float(start) / os.sysconf("SC_CLK_TCK"), 1))
 
 
 def age_by_file_s(path: Path) -> float | None:

@@ -193,6 +193,8 @@ class Mirror:
             self._shout(before, now)
 
     def _shout(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+        if self._what.policy == "required" and not self._was_live:
+            return  # the run does not begin, and `open_mirror` says why
         state, later = now["state"], f"worldmodel track sync {self._what.folder} sends it later"
         on = "the run goes on" if not self._closing.is_set() else "the run has ended"
         if state == "live":

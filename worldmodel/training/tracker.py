@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -16,6 +16,7 @@ from worldmodel.errors import WorldModelError, WrongUse
 from worldmodel.evaluation.metrics import METRICS
 from worldmodel.runs.folder import RunFolder
 from worldmodel.runs.rulebook import REASON
+from worldmodel.runs.status import add_to_end, read_status
 from worldmodel.tracking import jsonl
 from worldmodel.tracking.mirror import POLICIES, PROJECT, Mirror, Mirroring, Policy, open_mirror
 from worldmodel.training.config import load_experiment
@@ -91,6 +92,8 @@ def mirrored(run: RunFolder, track: Track, *, say: Callable[[str], None]) -> Ite
         if mirror is not None:
             reason = _reason(run) or STOPPED
             mirror.close(reason, wait_s=None if reason == "finished" or reason.startswith(REASON) else HASTE_S)
+            with suppress(OSError):  # a full disk is told of by the run itself
+                add_to_end(run, tracker=mirror.known)
 
 
 def sync(run: RunFolder, track: Track, *, say: Callable[[str], None]) -> dict[str, Any]:
@@ -103,6 +106,9 @@ def sync(run: RunFolder, track: Track, *, say: Callable[[str], None]) -> dict[st
     mirror.close("", wait_s=what.finish_s + 60)
     if mirror.known["state"] != "finished":
         raise WorldModelError(f"{run.id} was not taken whole: {mirror.known.get('message')}; do the same again")
+    before = (read_status(run) or {}).get("tracker") or {}
+    with suppress(OSError):
+        add_to_end(run, tracker=mirror.known | {"policy": before.get("policy", mirror.known["policy"])})
     return dict(mirror.known)
 
 
