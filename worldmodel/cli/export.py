@@ -19,7 +19,11 @@ class Format(StrEnum):
 
 def export(
     run: Annotated[Path, typer.Argument(help="Run folder (its newest whole checkpoint), or a weights file.")],
-    out: Annotated[Path, typer.Option(help="Folder to write; an earlier export there is replaced.")],
+    out: Annotated[Path | None, typer.Option(help="Folder to write; an earlier export there is replaced.")] = None,
+    web: Annotated[
+        Path | None,
+        typer.Option(help="Folder for a static site in which the model is played; an earlier one is replaced."),
+    ] = None,
     format: Annotated[Format, typer.Option(help="Format of the graph.")] = Format.onnx,
     int8: Annotated[bool, typer.Option("--int8", help="Also a graph with int8 weights.")] = False,
     half: Annotated[
@@ -45,26 +49,34 @@ def export(
 ) -> None:
     """Write a run as a graph of one whole frame, with all that a client without Python needs, compared with the model.
 
-    Fails, and writes nothing, if the float32 graph is not the model.
+    Fails, and writes nothing, if the float32 graph is not the model. A site takes noise (--sampling) always, and has
+    the smallest of the graphs that were asked for.
     """
-    from worldmodel.export import folder
+    import tempfile
 
+    from worldmodel.errors import WrongUse
+    from worldmodel.export import folder
+    from worldmodel.web import site
+
+    if out is None and web is None:
+        raise WrongUse("neither --out nor --web", "where to write", "--out FOLDER for files, --web FOLDER for a site")
     output = Output(as_json)
-    report = folder.export(
-        run,
-        out,
-        data,
-        folder.Options(
-            int8=int8,
-            half=half,
-            sampling=sampling,
-            ema=ema,
-            report=not no_report,
-            rollouts=rollouts,
-            frames=frames,
-            seed=seed,
-        ),
-        say=output.say,
+    options = folder.Options(
+        int8=int8,
+        half=half,
+        sampling=sampling or web is not None,
+        ema=ema,
+        report=not no_report,
+        rollouts=rollouts,
+        frames=frames,
+        seed=seed,
     )
-    output.say(f"{out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
-    output.result({"out": str(out), **report})
+    with tempfile.TemporaryDirectory(prefix="worldmodel-export-") as aside:
+        to = out or Path(aside) / "export"
+        report = folder.export(run, to, data, options, say=output.say)
+        if out is not None:
+            output.say(f"{out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
+        if web is not None:
+            report = report | {"web": {"folder": str(web), **site.build(to, web)}}
+            output.say(f"{web}: {report['web']['files']} files, {report['web']['bytes']:,} bytes, for any static host")
+    output.result({"out": None if out is None else str(out), **report})

@@ -31,7 +31,7 @@ export class Engine {
     });
   }
 
-  /** Load the model of the page. kind: of its graphs; the smallest that computes as float32 if none is named. */
+  /** Load the model of the page. kind: of its graphs; the smallest if none is named. */
   async load({ base = new URL(MODEL, document.baseURI).href, kind = null } = {}) {
     this.about = await this.call("load", { base, kind });
     return this.about;

@@ -27,7 +27,9 @@ let draws = { seed: 0, temperature: 0 };
 
 async function bytes(address) {
   const response = await fetch(address);
-  if (response.status === 404 && address.pathname.endsWith('codec.json')) throw new Error('No model lies beside these pages yet. `worldmodel play RUN` serves one, `worldmodel export RUN --web OUT` writes a site with one.');
+  if (response.status === 404 && address.pathname.endsWith("codec.json")) {
+    throw new Error("No model lies beside these pages yet. `worldmodel play RUN` serves one, `worldmodel export RUN --web OUT` writes a site with one.");
+  }
   if (!response.ok) throw new Error(`${address.pathname} is not there (${response.status}).`);
   return new Uint8Array(await response.arrayBuffer());
 }
@@ -38,7 +40,8 @@ async function unpacked(data) {
   return new Uint8Array(await new Response(new Blob([data]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer());
 }
 
-const ORDER = ["half", "float32", "int8"];
+/** Of the graphs that lie there, the smallest. */
+const ORDER = ["int8", "half", "float32"];
 
 async function load({ base, kind }) {
   const began = performance.now();
