@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -155,11 +156,18 @@ def test_a_dream_is_the_rollout_beside_the_truth(world: World, dataset: Dataset)
         dreamt, held, _ = tensors_of(clip.frames, clip.stage)
         torch.testing.assert_close(dreamt.numbers, alone.numbers, rtol=1e-4, atol=1e-4)
         assert torch.equal(held.numbers, pads[:, row + 1 : row + 31].numbers)
-        assert clip.first_frame == start + 1
+        assert (clip.first_frame, clip.stage) == (start + 1, recording.stage)
         assert clip.truth is not None
         assert clip.truth.equals(recording.frames[row + 1 : row + 31])
         assert (clip.meta.start_frame, clip.meta.history, clip.meta.pads, clip.meta.kind) == (start, 8, "true", "dream")
         assert clip.meta.content_hash == dataset.content_hash
+
+
+def test_a_dream_on_the_last_stage(world: World, dataset: Dataset) -> None:
+    """The code of Final Destination stands for all later ids too, but a dream's stage is known."""
+    recording = replace(open_recording(f"{dataset.path}:0"), stage=32)
+    (clip,) = dreams(world, recording, Plan([100], 5, history=8), Meta(kind="dream"))
+    assert clip.stage == 32
 
 
 def test_other_pads(world: World, dataset: Dataset) -> None:

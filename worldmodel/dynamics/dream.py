@@ -81,6 +81,7 @@ def dreams(world: World, recording: Recording, plan: Plan, meta: Meta) -> list[C
             first_frame=plan.starts[b] + 1,
             pads=held[b],
             truth=recording.frames[row + 1 : row + 1 + plan.num_frames] if row + 1 < len(recording) else None,
+            stage=recording.stage,
             characters=recording.characters,
         )
         for b, row in enumerate(rows)

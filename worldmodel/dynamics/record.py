@@ -35,20 +35,22 @@ def clip_of(
     first_frame: int,
     pads: Pads | None = None,
     truth: Frames | None = None,
+    stage: int | None = None,
     characters: tuple[int, int] | None = None,
 ) -> Clip:
     """A clip of one match: states and pads (T,2,·), context (·) or (1,·). first_frame: Slippi's id of the first.
 
-    characters: external ids at the start of the match; default: those of the clip's first frame.
+    stage: external id; default: what the code says, -1 where it stands for several (the last one does). characters:
+    external ids at the start of the match; default: those of the clip's first frame.
     """
     frames = frames_of(states, context, pads)
-    stage = LAYOUT.the("stage")
-    (stage_id,) = _stored_values(stage)[context.stage.reshape(1).cpu().numpy()].tolist()
+    if stage is None:
+        (stage,) = _stored_values(LAYOUT.the("stage"))[context.stage.reshape(1).cpu().numpy()].tolist()
     if characters is None:
         row = LAYOUT.the("character")
         inside = [int(frames.columns[column_name(row, player)][0]) for player in PLAYERS]
         characters = (INTERNAL_TO_EXTERNAL[inside[0]], INTERNAL_TO_EXTERNAL[inside[1]])
-    return Clip(stage=stage_id, characters=characters, first_frame=first_frame, frames=frames, meta=meta, truth=truth)
+    return Clip(stage=stage, characters=characters, first_frame=first_frame, frames=frames, meta=meta, truth=truth)
 
 
 def frames_of(states: State, context: Context, pads: Pads | None = None) -> Frames:

@@ -5,8 +5,6 @@ Owns: the frames and pads of these episodes on the host. Must not: step a world.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 
 from worldmodel.clips.clip import Clip, Meta
@@ -63,7 +61,7 @@ class Tape:
             pads=held_by,
             source=origin.game_id,
         )
-        made = clip_of(
+        return clip_of(
             State(*(torch.stack([getattr(state, name) for state in states]) for name in State.__slots__)),
             self._matches.context[world],
             meta,
@@ -72,9 +70,9 @@ class Tape:
                 torch.cat([nothing.numbers, *(row.numbers[None] for row in pressed)]),
                 torch.cat([nothing.buttons, *(row.buttons[None] for row in pressed)]),
             ),
+            stage=origin.stage,
             characters=origin.characters,
         )
-        return replace(made, stage=origin.stage)  # the last of the codes stands for *other* too
 
     def _check(self, world: int) -> None:
         if not self._rows.get(world):

@@ -116,7 +116,7 @@ def dream(chosen: Chosen, history: int, recording: Recording, wish: Wish) -> byt
     )  # fmt: skip
     clip = clip_of(
         dreamt[0], context, meta, first_frame=recording.first_frame + wish.start + 1, pads=held[0],
-        truth=truth if len(truth) else None, characters=recording.characters,
+        truth=truth if len(truth) else None, stage=recording.stage, characters=recording.characters,
     )  # fmt: skip
     before = recording.frames[wish.start : wish.start + 1]
     notes = [f"a newer checkpoint was damaged: {problem}" for problem in chosen.problems]
