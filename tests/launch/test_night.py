@@ -18,7 +18,7 @@ pytestmark = [
 ]
 SHORT = (
     "kill -9 of launcher and supervisor, then of the worker",
-    "writing fails as on a full disk",
+    "writing fails for a while as on a full disk",
     "the loss is no number; the card has a fallback",
     "a step hangs",
     "one of a team of two is killed",

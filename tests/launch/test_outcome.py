@@ -127,7 +127,7 @@ def test_cost_is_price_times_the_hours_of_all_lives(run: RunFolder) -> None:
     assert rows["a step"] == (0.5, 1.0)
     assert rows["an epoch, without validations"] == (25.0, 50.0)
     assert rows["the whole run"] == (60.0, 1000.0)
-    assert rows["cost, of the whole run"] == (pytest.approx(0.06), pytest.approx(1.0))
+    assert rows["cost"] == (pytest.approx(0.06), pytest.approx(1.0))
     assert "**$1.00** at $3.60 an hour, of a budget of $5.00" in render(outcome, picture=None)
 
 
@@ -136,6 +136,7 @@ def test_an_end_before_the_last_step_is_not_compared_with_the_whole(run: RunFold
     rows = {row.what: (row.estimated, row.actual) for row in outcome_of(run).compared}
     assert rows["all up to where it ended"] == (30.0, 100.0)
     assert rows["the whole run"] == (60.0, None)
+    assert rows["cost, up to where it ended"] == (pytest.approx(0.03), pytest.approx(0.1))
 
 
 def test_lives_gaps_and_what_was_lost() -> None:
@@ -167,6 +168,8 @@ def test_a_life_that_never_began_and_one_that_vanished() -> None:
     assert lives_of([event("vanished", 3), event("ended", 3, reason="vanished: never began")]) == [
         Life(ended_at=at(3), reason="vanished: never began")
     ]
+    gone = [STARTED, event("vanished", 60, 9, lived_s=50.5), event("ended", 60, 9, reason="vanished: x")]
+    assert [(life.lived_s, life.to_step) for life in lives_of(gone)] == [(50.5, 9)]
     again = lives_of([STARTED, event("resumed", 100, 5)])  # the machine died, nobody looked, somebody resumed
     assert [(life.reason, life.from_step) for life in again] == [(None, 0), (None, 5)]
 
@@ -227,6 +230,8 @@ def test_best_and_newest_checkpoint_with_their_hashes(run: RunFolder) -> None:
         ("finished", [], "**Done:** every step"),
         ("deadline", [], "**Stopped by its time limit**"),
         ("SIGTERM", [event("stop_asked", who="fae with worldmodel stop")], "**Stopped by fae with worldmodel stop**"),
+        ("rule: non_finite", [event("rule", label="non_finite", rule="non_finite", reason="step 3")],
+         "**Stopped by the rule `non_finite`:** step 3"),
         ("SIGTERM", [], "**Stopped from outside** (SIGTERM)"),
         ("rule: below", [event("rule", label="below x 0.6", rule="below", reason="0.5")],
          "**Stopped by the rule `below`:** below x 0.6: 0.5"),

@@ -24,5 +24,6 @@ def status(run: Run = None, runs: Runs = Path("runs"), as_json: Json = False) ->
     seen = see(board.find_run(run, runs))
     output = Output(as_json)
     output.console.soft_wrap = False
-    output.console.print(frame(seen.sight, seen.record, seen.judged, now_s=time.monotonic()))
-    output.result(seen.sight.as_json())
+    output.console.print(frame(seen.sight, seen.record, seen.judged, now_s=time.monotonic(), closed=seen.closed))
+    closed = {} if seen.closed is None else {"closed": seen.closed.model_dump(mode="json")}
+    output.result(seen.sight.as_json() | closed)

@@ -34,7 +34,7 @@ def watch(
     console = Output(False).console
     console.soft_wrap = False
     seen = see(folder, live=live)
-    shown = frame(seen.sight, seen.record, seen.judged, now_s=time.monotonic())
+    shown = frame(seen.sight, seen.record, seen.judged, now_s=time.monotonic(), closed=seen.closed)
     if once or not sys.stdout.isatty():
         console.print(shown)
         return
@@ -42,4 +42,6 @@ def watch(
         while not seen.sight.is_over:
             time.sleep(EVERY_S)
             seen = see(folder, live=live)
-            screen.update(frame(seen.sight, seen.record, seen.judged, now_s=time.monotonic()), refresh=True)
+            screen.update(
+                frame(seen.sight, seen.record, seen.judged, now_s=time.monotonic(), closed=seen.closed), refresh=True
+            )

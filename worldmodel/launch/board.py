@@ -21,7 +21,7 @@ from worldmodel.launch.watcher import VANISHED, kind_of
 from worldmodel.runs.folder import RunFolder
 from worldmodel.runs.lock import hold
 from worldmodel.runs.process import is_alive, is_halted
-from worldmodel.runs.status import age_by_file_s, ages_s, read_status, write_end
+from worldmodel.runs.status import age_by_file_s, ages_s, lived_s, read_status, write_end
 from worldmodel.tracking import jsonl
 from worldmodel.tracking.jsonl import JsonlWriter
 
@@ -168,7 +168,8 @@ def _close(run: RunFolder, why: str) -> bool:
             at = datetime.now(UTC).isoformat(timespec="milliseconds")
             step = status.get("step") or 0
             with JsonlWriter(run.events, durable=True) as events:
-                events.write({"event": "vanished", "at": at, "step": step, "message": why, "by": "board"})
+                lived = {"lived_s": found} if (found := lived_s(status)) is not None else {}
+                events.write({"event": "vanished", "at": at, "step": step, "message": why, **lived, "by": "board"})
                 events.write({"event": "ended", "at": at, "step": step, "reason": why, "by": "board"})
             write_end(run, why)
     except (OSError, WrongUse):

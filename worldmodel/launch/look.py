@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from worldmodel.errors import WrongUse
 from worldmodel.launch import board
 from worldmodel.launch.board import Sight
+from worldmodel.launch.closeout import read_closed
+from worldmodel.launch.outcome import Outcome
 from worldmodel.launch.record import LiveRecord
 from worldmodel.runs.folder import RunFolder
 from worldmodel.runs.rulebook import Rulebook, RuleSpec, read_rules
@@ -18,11 +20,12 @@ from worldmodel.runs.rules import Record, Verdict
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A run at one moment."""
+    """A run at one moment. closed: what stands on its card, of one that has ended and was launched by a card."""
 
     sight: Sight
     record: Record
     judged: list[tuple[RuleSpec, Verdict]]
+    closed: Outcome | None = None
 
 
 def see(run: RunFolder, *, live: LiveRecord | None = None) -> Look:
@@ -34,4 +37,5 @@ def see(run: RunFolder, *, live: LiveRecord | None = None) -> Look:
         rules = read_rules(run.rules) if run.rules.exists() else Rulebook()
     except WrongUse:  # the run has refused the file too
         rules = Rulebook()
-    return Look(sight, record, list(zip(rules.kill, rules.judge(record), strict=True)))
+    judged = list(zip(rules.kill, rules.judge(record), strict=True))
+    return Look(sight, record, judged, read_closed(run) if sight.is_over else None)

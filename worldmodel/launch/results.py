@@ -55,7 +55,8 @@ def end_words(outcome: Outcome) -> str:
     if outcome.state == "finished":
         return "**Done:** every step"
     if outcome.state == "stopped by rule":
-        return f"**Stopped by the rule `{reason.removeprefix(REASON)}`:** {why or 'it did not say more'}"
+        rule = reason.removeprefix(REASON)
+        return f"**Stopped by the rule `{rule}`:** {why.removeprefix(f'{rule}: ') or 'it did not say more'}"
     if reason == "deadline":
         return "**Stopped by its time limit**, after it had saved"
     if outcome.state == "stopped":

@@ -94,6 +94,7 @@ class Supervisor:
                         self._words.insist(until=lambda: self._asked)
                         self._close_out()
                     return 3 if reason.startswith(REASON) else how.code if how.code is not None else 1
+                self._words.insist(until=lambda: self._asked)  # what has no room for its end has none for a life
                 attempt += 1
                 self._words.event("restarted", attempt=attempt, of_step=newest_step(self.run), after=reason)
                 say(f"{self.run.id}: {reason}; life {attempt} of {self.order.retries + 1}")

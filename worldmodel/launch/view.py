@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from worldmodel.launch.board import Sight
+from worldmodel.launch.outcome import Outcome
 from worldmodel.runs.rulebook import RuleSpec
 from worldmodel.runs.rules import VALIDATED, Record, Verdict
 from worldmodel.tracking.progress import duration
@@ -89,11 +90,19 @@ def runs_table(sights: Iterable[Sight]) -> Table:
     return table
 
 
-def frame(sight: Sight, record: Record, judged: Sequence[tuple[RuleSpec, Verdict]], *, now_s: float) -> RenderableType:
-    """One run, on a screen. now_s: the monotonic clock, for ages of what the run's own clock stamped."""
+def frame(
+    sight: Sight,
+    record: Record,
+    judged: Sequence[tuple[RuleSpec, Verdict]],
+    *,
+    now_s: float,
+    closed: Outcome | None = None,
+) -> RenderableType:
+    """One run, on a screen. now_s: the monotonic clock, for ages of what the run's own clock stamped. closed: what
+    stands on its card when it has ended."""
     title = Text.assemble((sight.run.id, "bold"), "  ", state_text(sight))
-    title.append(f"  {sight.why}" if sight.state == "running" else f"  {why_text(sight)}")
-    parts: list[RenderableType] = [_facts(sight, record, now_s)]
+    title.append(f"  {why}" if (why := sight.why if sight.state == "running" else why_text(sight)) else "")
+    parts: list[RenderableType] = [_facts(sight, record, now_s, closed)]
     if (curves := _curves(record)) is not None:
         parts += [Text(), curves]
     if judged:
@@ -105,7 +114,7 @@ def frame(sight: Sight, record: Record, judged: Sequence[tuple[RuleSpec, Verdict
     )
 
 
-def _facts(sight: Sight, record: Record, now_s: float) -> Table:
+def _facts(sight: Sight, record: Record, now_s: float, closed: Outcome | None) -> Table:
     status = sight.status
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
@@ -124,8 +133,16 @@ def _facts(sight: Sight, record: Record, now_s: float) -> Table:
         speeds = [row["examples_per_s"] for row in record.pace]
         if len(speeds) > 2:
             table.add_row("", Text(sparkline(speeds), style="blue"))
-    if status.get("spent_s"):
-        table.add_row("spent", duration(status["spent_s"]))
+    spent_s = closed.spent_s if closed is not None else status.get("spent_s")
+    if spent_s:
+        lives = f", {len(closed.lives)} lives" if closed is not None and len(closed.lives) > 1 else ""
+        usd = f", ${closed.usd:,.2f}" if closed is not None and closed.usd is not None else ""
+        table.add_row("spent", f"{duration(spent_s)}{usd}{lives}")
+    if closed is not None and closed.targets:
+        words = {True: "met", False: "missed", None: "not measured"}
+        table.add_row("targets", ", ".join(f"{target.metric} {words[target.is_met]}" for target in closed.targets))
+    if closed is not None and closed.fallback:
+        table.add_row("fallback", closed.fallback)
     if saved := status.get("last_checkpoint"):
         table.add_row("checkpoint", f"{saved['name']}{_age(sight, saved, now_s)}")
     if published := status.get("published"):
@@ -206,5 +223,7 @@ def _events(record: Record) -> Table | None:
         table.add_column(style="dim", no_wrap=True)
     for row in shown:
         told = row.get("reason") or row.get("message") or row.get("what") or row.get("why") or row.get("signal") or ""
+        if row["event"] == "exited" and not told:
+            told = f"code {row.get('code')}"
         table.add_row(str(row.get("at", ""))[11:19], str(row["event"]), Text(str(told)[:80]))
     return table

@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -161,19 +162,20 @@ def resume_training(
                 "epochs are totals: give a greater number",
             )
         if team.is_lead:
+            now = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "step": checkpoint.step}
             with JsonlWriter(folder.events, durable=True) as events:
                 for problem in problems:
                     say(f"DAMAGED checkpoint left out: {problem}")
-                    events.write({"event": "damaged_checkpoint", "problem": problem})
+                    events.write({"event": "damaged_checkpoint", **now, "problem": problem})
                 for what, old, new in _moved(told, dataset, target, team):
                     say(f"{what}: {old} -> {new} (recorded)")
-                    events.write({"event": "moved", "what": what, "step": checkpoint.step, "old": old, "new": new})
+                    events.write({"event": "moved", **now, "what": what, "old": old, "new": new})
                 for key, (old, new) in changes.items():
                     say(f"{key}: {old} -> {new} (recorded)")
-                    events.write({"event": "override", "step": checkpoint.step, "key": key, "old": old, "new": new})
+                    events.write({"event": "override", **now, "key": key, "old": old, "new": new})
                 if rules is not None and rulebook is not None:
                     labels = [rule.label for rule in rulebook.kill]
-                    events.write({"event": "rules", "step": checkpoint.step, "rules": labels})
+                    events.write({"event": "rules", **now, "rules": labels})
                     atomic.write_text(folder.rules, strict.dump(rulebook))
             if changes:
                 record_experiment(folder, experiment)
@@ -268,9 +270,7 @@ def _silence(text: str) -> None:
     pass
 
 
-def _moved(
-    told: dict[str, Any], dataset: Dataset, device: torch.device, team: Team
-) -> Iterator[tuple[str, str, str]]:
+def _moved(told: dict[str, Any], dataset: Dataset, device: torch.device, team: Team) -> Iterator[tuple[str, str, str]]:
     """(what, as run.json has it, now) of what changes no number by itself, or should not: for the record."""
     data, here = str(told["dataset"].get("path")), str(dataset.path.resolve())
     if data != here:
