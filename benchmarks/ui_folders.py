@@ -3,8 +3,8 @@
     python benchmarks/ui_folders.py --run RUN --data DATASET --out FOLDER [--runs 200] [--games 2000] [--rows 1500]
 
 Runs get the real one's files; their rows are the real metrics along curves of their own, their states are all that
-there are (finished, stopped, by rule, crashed, vanished, running in this process, half-written). The dataset's games are
-the real ones again and again under other ids, over the same shards (hard links).
+there are (finished, stopped, by rule, crashed, vanished, running in this process, half-written). The games of the
+dataset are the real ones again and again under other ids, over the same shards (hard links).
 """
 
 from __future__ import annotations
