@@ -198,9 +198,11 @@ def ingest(
 ) -> dict[str, Any]:
     """Read the replays in a folder of the data volume into a dataset beside it, on many containers at once. The same
     command again adds what is new, or goes on. source, off, on: one or more, separated by commas; the last two are
-    names of filters."""
+    names of filters. A reference-format .pt becomes a dataset by one container, which has no GPU to wait for it."""
     from dataclasses import asdict
 
+    from worldmodel.dataset.encoded import LACKS, EncodedReport, convert
+    from worldmodel.dataset.register import IngestReport
     from worldmodel.dataset.spread import ingest_spread
     from worldmodel.replays.filters import DEFAULT_FILTERS, check_names
 
@@ -209,17 +211,23 @@ def ingest(
         return map(ingest_part.local, given) if modal.is_local() else ingest_part.map(given)
 
     root, scratch = _root("DATA", DATA), _root("PARTS", PARTS)
-    report = ingest_spread(
-        [root / name.lstrip("/") for name in _words(source)],
-        root / out.lstrip("/"),
-        scratch,
-        map_parts,
-        num_parts=containers,
-        filters=(DEFAULT_FILTERS | check_names(_words(on))) - check_names(_words(off)),
-        keep_names=keep_names,
-        before_reading=_nothing if modal.is_local() else parts_volume.reload,
-        say=_say,
-    )
+    target = root / out.lstrip("/")
+    report: IngestReport | EncodedReport
+    if source.endswith(".pt"):
+        _say(f"{source}: {LACKS}")
+        report = convert(root / source.lstrip("/"), target)
+    else:
+        report = ingest_spread(
+            [root / name.lstrip("/") for name in _words(source)],
+            target,
+            scratch,
+            map_parts,
+            num_parts=containers,
+            filters=(DEFAULT_FILTERS | check_names(_words(on))) - check_names(_words(off)),
+            keep_names=keep_names,
+            before_reading=_nothing if modal.is_local() else parts_volume.reload,
+            say=_say,
+        )
     if not modal.is_local():
         data_volume.commit()
         parts_volume.commit()
