@@ -175,16 +175,16 @@ def _panel(panel: Panel, per_epoch: float, outcome: Outcome, best: int | None) -
             f"{level.word}</text>"
         )
     for place, (_, points) in enumerate(lines):
+        colour = "ab"[place] if len(lines) > 1 else "b"  # what is held out has one colour in all of them
         path = " ".join(f"{x(point.step / per_epoch):.1f},{y(point.value):.1f}" for point in points)
         if len(points) > 1:
             fine = " fine" if place == 0 and len(lines) > 1 else ""
-            parts.append(f'<polyline class="line {"ab"[place]}{fine}" points="{path}"/>')
+            parts.append(f'<polyline class="line {colour}{fine}" points="{path}"/>')
         for point in points:
             is_best = point.step == best and panel.lines[place][1] and len(points) <= MOST_POINTS
             if len(points) == 1 or (is_best and (place == 1 or len(lines) == 1)):
                 parts.append(
-                    f'<circle class="f{"ab"[place]}" cx="{x(point.step / per_epoch):.1f}" '
-                    f'cy="{y(point.value):.1f}" r="4"/>'
+                    f'<circle class="f{colour}" cx="{x(point.step / per_epoch):.1f}" cy="{y(point.value):.1f}" r="4"/>'
                 )
     return parts
 
