@@ -108,6 +108,38 @@ def test_a_machine_that_is_gone_without_a_word(place: Place, dataset_path: Path,
     assert [entry["step"] for entry in attempts] == sorted({entry["step"] for entry in attempts})
 
 
+HANGS = """
+import time
+from worldmodel.training import sentry
+from worldmodel.training.step import Step
+sentry.LOOK_S = 0.1
+true_step = Step.__call__
+def step(self, *given, **more):
+    if self.state.step == 30:
+        time.sleep(3600)
+    return true_step(self, *given, **more)
+Step.__call__ = step
+"""
+
+
+@pytest.mark.slow
+def test_a_hung_step_ends_the_attempt_and_the_next_goes_on(place: Place, tmp_path: Path) -> None:
+    """No supervisor is beside it there, and the platform would wait until its time limit."""
+    path = tmp_path / "saving.yaml"
+    path.write_text(dump(make_experiment(training={"val_windows": 8, "checkpoint_every_min": 0.002})))
+    order = json.dumps({"data": str(place.data), "runs": str(place.runs), "config": str(path)})
+    child = CHILD.replace('device="cpu"', 'device="cpu", rules="kill: [{rule: stale, minutes: 0.1}]"')
+    hung = subprocess.run([sys.executable, "-c", HANGS + child, order], capture_output=True, text=True, check=False)
+    assert hung.returncode == 75, hung.stderr
+    assert "KILL RULE stale" in hung.stderr
+    assert "in step" in hung.stderr  # where it hung
+    assert RunFolder(place.runs / "killed").newest_checkpoint()[0].step > 0
+    done = subprocess.run([sys.executable, "-c", child, order], capture_output=True, text=True, check=True)
+    assert done.stdout == "finished\n"
+    events = jsonl.read(place.runs / "killed/events.jsonl").rows
+    assert [row["by"] for row in events if row["event"] == "rule"] == ["sentry"]
+
+
 def test_the_cards_resume_makes_a_second_run(place: Place, config: str) -> None:
     """`--resume mamba2-22k-ss ... --run-name mamba2-22k-ss-resumed`: epochs are totals, the first run stays."""
     first = go(place, config, "first")

@@ -13,6 +13,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any
 from worldmodel.dataset.encoded import dataset_of
 from worldmodel.dataset.manifest import read_manifest
 from worldmodel.errors import StoppedByRule, WorldModelError, WrongUse
+from worldmodel.launch.watcher import Fired
 from worldmodel.runs import atomic
 from worldmodel.runs.branch import branch, find_checkpoint
 from worldmodel.runs.folder import RunFolder
@@ -30,6 +32,7 @@ from worldmodel.training.loop import FINISHED, TrainResult
 from worldmodel.training.plan import Say
 from worldmodel.training.publish import AGAIN_S
 from worldmodel.training.run import resume_training, run_training, say_on_stderr
+from worldmodel.training.sentry import watched
 from worldmodel.training.stop import DEADLINE
 from worldmodel.training.tracker import AS_BEFORE, Track
 
@@ -37,6 +40,8 @@ CALLS = ".calls"
 DATASETS = ".datasets"
 MAX_IDLE = 2
 """Attempts in a row that brought no newer checkpoint, before it is given up."""
+STALE = "kill:\n  - {rule: stale, minutes: 30}\n"
+"""The rules of a run that is begun without any: nobody is there to see that it hangs."""
 
 
 class GoOn(WorldModelError):
@@ -105,13 +110,21 @@ def attempt(place: Place, told: Callable[[], Work], *, say: Say = say_on_stderr)
     if record.fatal:
         raise WorldModelError(f"{record.fatal} (said by an earlier attempt of the same call; nothing was tried again)")
     began = time.monotonic()
+
+    def disobeyed(fired: Fired) -> None:
+        record.end(StoppedByRule(f"stopped by rule {fired.rule.label}: {fired.verdict.reason}"))
+
+    def run() -> RunFolder | None:
+        return RunFolder(place.runs / record.run) if record.run else None
+
     try:
         work = told()
-        result = _train(place, record, work, say)
+        with nullcontext() if place.call is None else watched(run, commit=place.commit, on_rule=disobeyed, say=say):
+            result = _train(place, record, work, say)
     except StoppedByRule as error:
         _committed(place, say)
-        run = RunFolder(place.runs / record.run)
-        return {"run": str(run.path), "reason": (read_status(run) or {}).get("reason"), "why": str(error)}
+        ended = RunFolder(place.runs / record.run)
+        return {"run": str(ended.path), "reason": (read_status(ended) or {}).get("reason"), "why": str(error)}
     except WorldModelError as error:
         say(f"worldmodel: {error}")
         record.end(error)
@@ -157,10 +170,11 @@ def _train(place: Place, record: _Record, work: Work, say: Say) -> TrainResult:
     def publish(path: Path) -> None:
         place.commit()
 
+    rules = work.rules or (STALE if place.call is not None and run is None else "")
     with tempfile.TemporaryDirectory() as aside:
-        book = Path(aside) / "rules.yaml" if work.rules else None
+        book = Path(aside) / "rules.yaml" if rules else None
         if book is not None:
-            book.write_text(work.rules, encoding="utf-8")
+            book.write_text(rules, encoding="utf-8")
         if run is not None:
             return resume_training(
                 run.path, data=data, overrides=() if record.is_again else work.overrides, epochs=work.epochs,
