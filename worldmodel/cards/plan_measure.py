@@ -37,6 +37,7 @@ from worldmodel.training.allocator import settle_allocator
 from worldmodel.training.book import NAMES
 from worldmodel.training.checkpoint import TrainState, restore
 from worldmodel.training.config import Experiment
+from worldmodel.training.device import uses_compile
 from worldmodel.training.loop import chunks, make_state
 from worldmodel.training.meter import Meter, Pace, memory_gb
 from worldmodel.training.plan import Plan, Say, make_plan
@@ -116,6 +117,7 @@ def measure(
             checkpoint=kept,
             memory=_memory(device, resident.peak, reported),
             disk_free=shutil.disk_usage(disk).free,
+            is_compiled=uses_compile(experiment.training, device),
             light=step_kinds[0],
             heavy=step_kinds[1],
             validation=looked,

@@ -16,8 +16,9 @@ from rich.text import Text
 from worldmodel.cards.planning import Planned
 from worldmodel.cards.plans import Outcome, Pair, Plans
 from worldmodel.cards.questions import Finding
+from worldmodel.cards.sheet import facts
 from worldmodel.cards.show import TITLE, findings_table, shown
-from worldmodel.cards.time_table import interval_words, memory_words, seconds, timing
+from worldmodel.cards.time_table import interval_words, measured_rows, memory_words, seconds
 from worldmodel.cards.timing import Timing
 from worldmodel.cards.words import money, size, span
 from worldmodel.training.eta import duration
@@ -25,23 +26,28 @@ from worldmodel.training.eta import duration
 BAR = 32
 """Columns of a bar that is all of the time."""
 
+WIDEST = 72
+"""Columns of the line that the interval is drawn on."""
+
 
 def show(planned: Planned, findings: list[Finding], console: Console) -> None:
     """The estimate, where its time goes, what it was made of, and what stands against it."""
     view, plan = planned.view, planned.plan
     machine = plan.machine.gpu or f"{plan.machine.device}, {plan.machine.num_cpus} cores"
-    head = [Text.assemble((plan.name, "bold"), ("  on ", "dim"), machine)]
+    head = [Text.assemble((view.file.card.run, "bold"), ("  on ", "dim"), machine)]
     projected = view.timing if plan.why_not is None else None
     if projected is None:
         head.append(Text(f"not the card's device: {plan.why_not}", "bold yellow"))
         head.append(Text("no time, no memory and no cost follow from what was measured here"))
     else:
         head.append(_answer(projected))
+        head.append(_scale(projected, view.file.card.backend.timeout_s, console.width - 8))
         head.append(Text(interval_words(projected), "dim"))
     console.print(Panel(Group(*head), border_style="cyan" if projected else "yellow", padding=(0, 1)))
     if projected is not None:
         console.print(_where(projected))
-        console.print(shown(timing(view), console.width))
+        measured = facts("What was measured", [*measured_rows(projected, plan), ("Epoch", _epoch(projected))])
+        console.print(shown(measured, console.width))
     else:
         console.print(_what_there_is(planned))
     console.print(findings_table(findings, console.width, title="Against the card"))
@@ -55,6 +61,36 @@ def _answer(found: Timing) -> Text:
         words.append(f"    ~{money(found.usd)}", "bold green")
         words.append(f"  {money(found.low_usd)} to {money(found.pessimistic_usd)}", "green")
     return words
+
+
+def _epoch(found: Timing) -> str | None:
+    epochs = found.facts.experiment.training.epochs
+    return f"~{duration(found.epoch_s)}, {epochs} of them" if epochs > 1 else None
+
+
+def _scale(found: Timing, limit_s: int | None, width: int) -> Text:
+    """The interval on a line from nothing to its end, with the estimate, and the time limit if there is one."""
+    end_s = max(found.pessimistic_s, limit_s or 0)
+    columns = min(width - len(" limit"), WIDEST)
+
+    def at(seconds_: float) -> int:
+        return min(columns - 1, int(seconds_ / end_s * columns))
+
+    low, middle, high = at(found.low_s), at(found.total_s), at(found.pessimistic_s)
+    plain = list((" " * low + "├" + "─" * max(0, high - low - 1) + "┤").ljust(columns))
+    plain[middle] = "●"
+    limit = None if limit_s is None else at(limit_s)
+    if limit is not None:
+        plain[limit] = "┃"
+    text = Text("".join(plain).rstrip(), "green")
+    text.stylize("bold green", middle, middle + 1)
+    if limit is not None and limit_s is not None:
+        style = "bold red" if limit_s < found.pessimistic_s else "bold cyan"
+        text.stylize(style, limit, limit + 1)
+        text.append(
+            " limit" if limit == len(text.plain) - 1 else f"  ┃ limit of an attempt, {duration(limit_s)}", style
+        )
+    return text
 
 
 def _where(found: Timing) -> Group:
@@ -88,7 +124,7 @@ def _what_there_is(planned: Planned) -> Group:
     view, parts = planned.view, planned.plan.measured
     kept = parts.checkpoint
     rows = [
-        ("steps", f"{view.facts.num_steps} of {view.experiment.training.batch_size:,} windows"),
+        ("steps", f"{view.facts.num_steps}, each of {view.experiment.training.batch_size:,} windows"),
         ("opened here in", f"{seconds(parts.open_s)}, the first batch {seconds(parts.block_s)} later"),
         ("data", f"{parts.num_blocks} block(s) of {size(parts.block_bytes)} at a time"),
         ("a checkpoint", f"{size(kept.num_bytes)}; here written in {seconds(kept.write_s)}, read in"

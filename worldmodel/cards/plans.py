@@ -127,6 +127,7 @@ class Measured(Strict):
     checkpoint: Kept
     memory: Memory
     disk_free: int
+    is_compiled: bool = False
     light: Steps | None = None
     heavy: Steps | None = None
     validation: Looked | None = None

@@ -52,8 +52,6 @@ def _of_guess(view: View, found: Timing) -> Sheet:
 
 
 def _of_plan(view: View, found: Timing, plan: Plan) -> Sheet:
-    parts = plan.measured
-    kinds, step = parts.kinds, found.step
     cost = "no price for this device"
     if found.usd is not None and found.low_usd is not None and found.pessimistic_usd is not None:
         cost = f"**~{money(found.usd)}** ({money(found.low_usd)} to {money(found.pessimistic_usd)})"
@@ -61,12 +59,7 @@ def _of_plan(view: View, found: Timing, plan: Plan) -> Sheet:
         TITLE,
         [
             ("Measured", plan.source.removeprefix("measured ") + " UTC"),
-            *((f"A step, {kind.what}", f"{step_words(kind.time)}, of {kind.num_steps:,} steps") for kind in kinds),
-            ("A step, over the schedule", step_words(step) if len(kinds) > 1 else None),
-            ("Start, to the first step", start_words(parts)),
-            ("A validation", looked_words(parts)),
-            ("A checkpoint", kept_words(parts)),
-            ("Memory", memory_words(parts)),
+            *measured_rows(found, plan),
             ("Est. epoch", f"~{duration(found.epoch_s)}"),
             ("Est. total training", f"~{duration(found.training_s)}"),
             ("Est. total wall time", f"**~{duration(found.total_s)}** ({span(found.low_s, found.pessimistic_s)})"),
@@ -76,6 +69,20 @@ def _of_plan(view: View, found: Timing, plan: Plan) -> Sheet:
         ],
         _too_short(view, found, f"its upper end, {duration(found.pessimistic_s)}"),
     )
+
+
+def measured_rows(found: Timing, plan: Plan) -> list[tuple[str, str | None]]:
+    """The parts, one by one."""
+    parts = plan.measured
+    kinds, step = parts.kinds, found.step
+    return [
+        *((f"A step, {kind.what}", f"{step_words(kind.time)}, of {kind.num_steps:,} steps") for kind in kinds),
+        ("A step, over the schedule", step_words(step) if len(kinds) > 1 else None),
+        ("Start, to the first step", start_words(parts)),
+        ("A validation", looked_words(parts)),
+        ("A checkpoint", kept_words(parts)),
+        ("Memory", memory_words(parts)),
+    ]
 
 
 def _limits(view: View, found: Timing) -> list[tuple[str, str | None]]:
@@ -126,7 +133,8 @@ def step_words(step: StepTime) -> str:
 def start_words(parts: Measured) -> str:
     """Where the time to the first step goes."""
     looked, kept = parts.validation, parts.checkpoint
-    pieces = [("data and model", parts.open_s), ("first block", parts.block_s), ("first steps", parts.compile_s)]
+    first = "compilation" if parts.is_compiled else "first steps"
+    pieces = [("data and model", parts.open_s), ("first block", parts.block_s), (first, parts.compile_s)]
     if looked is not None:
         pieces += [("naive models and a first look", looked.all_naive_s + looked.all_s)]
     pieces += [("first checkpoint", kept.write_s + kept.read_s)]
