@@ -170,8 +170,18 @@ def test_a_life_that_never_began_and_one_that_vanished() -> None:
     ]
     gone = [STARTED, event("vanished", 60, 9, lived_s=50.5), event("ended", 60, 9, reason="vanished: x")]
     assert [(life.lived_s, life.to_step) for life in lives_of(gone)] == [(50.5, 9)]
+    gone += [event("relaunched", 90, 5), event("exited", 99, lived_s=9.0), event("ended", 99, reason="exit code 1: x")]
+    assert [(life.lived_s, life.reason) for life in lives_of(gone)] == [(50.5, "vanished: x"), (9.0, "exit code 1: x")]
     again = lives_of([STARTED, event("resumed", 100, 5)])  # the machine died, nobody looked, somebody resumed
     assert [(life.reason, life.from_step) for life in again] == [(None, 0), (None, 5)]
+
+
+def test_between_a_relaunch_and_its_first_word_no_end_stands(run: RunFolder) -> None:
+    ended = [STARTED, event("ended", 60, 42, reason="SIGTERM")]
+    for again in ("relaunched", "restarted", "resumed"):
+        write(run, events=[*ended, event(again, 90, 30)])
+        assert (outcome_of(run).state, outcome_of(run).ended_at) == ("not ended", None)
+        assert render(outcome_of(run), picture=None).startswith("No end is written yet; `worldmodel status run` asks")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,9 @@ import typer
 def ui(
     runs: Annotated[Path, typer.Option(help="Folder of run folders.")] = Path("runs"),
     data: Annotated[Path | None, typer.Option(help="Dataset to look into and to dream from.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Folder of an export to play against (default: the released one, if there is).")
+    ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one.")] = 8321,
     host: Annotated[
         str, typer.Option(help="Address to listen on. Anything but loopback shows your runs to the network.")
@@ -27,11 +30,19 @@ def ui(
     from worldmodel.web.extra import need_all
 
     need_all()
+    from worldmodel.web.play import RELEASED
     from worldmodel.web.server import Listening, make_app
+    from worldmodel.web.site import CODEC, MODEL, read_codec
 
     if runs.exists() and not runs.is_dir():
         raise WrongUse(f"{runs} is a file", "a folder of run folders", "name another folder with --runs")
-    listening = Listening(make_app(runs, data, names=name or (), warm=True), host=host, port=port)
+    if model is None and (RELEASED / CODEC).is_file():
+        model = RELEASED
+    if model is not None:
+        read_codec(model)  # else the page would find out, and say it later
+    folders = {} if model is None else {MODEL: model}
+    app = make_app(runs, data, names=name or (), folders=folders, warm=True)
+    listening = Listening(app, host=host, port=port)
     if not runs.exists():
         print(f"no folder {runs} yet: runs will be shown as soon as there are some")
     if host not in ("127.0.0.1", "::1", "localhost"):

@@ -206,16 +206,19 @@ def outcome_of(run: RunFolder, *, card: Card | None = None, cards: Path | None =
 # ---- lives -------------------------------------------------------------------------------------------------------
 
 _BEGINS = ("started", "resumed")
-_TURNS = (*_BEGINS, "ended", "restarted")
+_AGAIN = ("restarted", "relaunched")
+_TURNS = (*_BEGINS, *_AGAIN, "ended")
 
 
 def lives_of(events: list[Mapping[str, Any]]) -> list[Life]:
-    """The lives of a run by its events, in order. A life that went without a word ends where the next begins."""
+    """The lives of a run by its events, in order. A life that went without a word ends where the next begins; one that
+    never came so far as to say that it began has an end alone."""
     lives: list[dict[str, Any]] = []
-    is_open = False
+    is_open, is_due = False, True
     for row in events:
         event, step, at = row["event"], int(row.get("step") or 0), row.get("at")
-        is_orphan = event in ("exited", "ended") and not is_open and not (lives and _is_of_last(lives[-1], event))
+        is_due = is_due or event in _AGAIN
+        is_orphan = event in ("exited", "ended") and not is_open and is_due
         if event in _BEGINS or is_orphan:
             before = lives[-1] if lives else {}
             lives.append({"from_step": step, "to_step": step})
@@ -223,7 +226,7 @@ def lives_of(events: list[Mapping[str, Any]]) -> list[Life]:
                 lives[-1] |= {"began_at": at, "gap_s": _between(before.get("ended_at"), at)}
             if event == "resumed" and before:
                 lives[-1]["lost_steps"] = max(0, before["to_step"] - step)
-            is_open = event != "ended"
+            is_open, is_due = event != "ended", False
         if not lives:
             continue
         lives[-1]["to_step"] = max(lives[-1]["to_step"], step, int(row.get("of_step") or 0))
@@ -233,11 +236,6 @@ def lives_of(events: list[Mapping[str, Any]]) -> list[Life]:
             lives[-1] |= {"ended_at": at, "reason": str(row.get("reason"))}
             is_open = False
     return [Life(**life) for life in lives]
-
-
-def _is_of_last(life: Mapping[str, Any], event: str) -> bool:
-    """An "exited" after the worker's own word, and the supervisor's better word after that, are of the same life."""
-    return event == "ended" or "lived_s" not in life
 
 
 def _between(before: str | None, after: str | None) -> float | None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from worldmodel.launch.device import device_names
 from worldmodel.launch.health import Health, wait_until_well
 from worldmodel.runs import atomic
 from worldmodel.runs.folder import RunFolder
+from worldmodel.tracking.jsonl import JsonlWriter
 
 Tell = Callable[[str, str], None]
 TAIL_BYTES = 8_000
@@ -143,29 +145,46 @@ def go_on(
     holds = _held(backend, device, processes, share_device=share_device)
     since = run.events.stat().st_size if run.events.exists() else 0
     run.care.unlink(missing_ok=True)  # of the life before; the new one is seen by its own
-    order = platform.submit(
-        run,
-        Order(
-            backend=backend,
-            first=first,
-            again=again,
-            cwd=str(Path.cwd()),
-            device=holds,
-            retries=retries,
-            time_limit_s=time_limit_s,
-            asks=_asked_before(run, backend),
-            submitted_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            processes=processes,
-            card=before.card if before is not None else None,
-            card_hash=before.card_hash if before is not None else None,
-            instead_of=before.instead_of if before is not None else None,
-        ),
+    order = Order(
+        backend=backend,
+        first=first,
+        again=again,
+        cwd=str(Path.cwd()),
+        device=holds,
+        retries=retries,
+        time_limit_s=time_limit_s,
+        asks=_asked_before(run, backend),
+        submitted_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        processes=processes,
+        card=before.card if before is not None else None,
+        card_hash=before.card_hash if before is not None else None,
+        instead_of=before.instead_of if before is not None else None,
     )
+    with _told_relaunched(run, backend, step):
+        order = platform.submit(run, order)
     tell("submitted", f"{run.path} from step {step:,} on {platform.describe(order)}")
+    _mark_card(run, tell)
     if not wait:
         return Launched(run, order)
     health = wait_until_well(run, order, tell=tell, since=since)
     return _failed(run, order, health) if health.failure else Launched(run, order, health)
+
+
+@contextmanager
+def _told_relaunched(run: RunFolder, backend: str, step: int) -> Iterator[None]:
+    """From here on the end before is not the last word. Taken back if the job could not be submitted."""
+    if backend in AFAR:  # its record is there
+        yield
+        return
+    size = run.events.stat().st_size if run.events.exists() else 0
+    with JsonlWriter(run.events, durable=True) as events:
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        events.write({"event": "relaunched", "at": at, "step": step})
+    try:
+        yield
+    except BaseException:
+        os.truncate(run.events, size)
+        raise
 
 
 def _held(backend: str, device: str | None, processes: int, *, share_device: bool) -> str | None:

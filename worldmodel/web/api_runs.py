@@ -3,8 +3,8 @@
 Owns: what a page is told of runs. Must not: judge a run or compare two by itself (`runs.rules`, `evaluation.compare`).
 
     GET /api/runs                 {folder, runs: [row]} (see `sights`), the last changed first
-    GET /api/runs/ID              {row, config, provenance, health, rules, checkpoints, events, card, closeout, result,
-                                   estimates}; what is not there is null, what cannot be read is named in `problems`
+    GET /api/runs/ID              {row, config, provenance, health, rules, checkpoints, events, card, outcome, result};
+                                   what is not there is null, what cannot be read is named in `problems`
     GET /api/runs/ID/metrics      ?names=A,B &since=CURSOR &points=N: {cursor, whole, steps_per_epoch, names, constants,
                                    series: {name: {step, value[, low, high]}}} (see `curves`)
     GET /api/compare              ?a=ID&b=ID: the comparison as `worldmodel compare` writes it: b minus a
@@ -13,16 +13,16 @@ Owns: what a page is told of runs. Must not: judge a run or compare two by itsel
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
-from statistics import median
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from worldmodel.launch import outcome
+from worldmodel.launch.closeout import is_current, read_closed
 from worldmodel.launch.record import LiveRecord
-from worldmodel.runs.card import CardFile
-from worldmodel.runs.document import Document
 from worldmodel.runs.rulebook import read_rules
 from worldmodel.tracking import jsonl
 from worldmodel.web.answers import Refused, answer, encode, whole
@@ -35,10 +35,12 @@ MAX_POINTS = 4000
 NUM_POINTS = 600
 """Of a curve, if the page does not say: more than a screen has columns for."""
 NUM_EVENTS = 60
+FIRST_SHOWN = 6
+"""Runs whose curves the page of all runs asks for by itself, or one more."""
 MAX_RULED_BYTES = 64 << 20
 """Of rows. Larger records are not judged anew for a page; the run's own last verdicts are shown."""
-_RECENT = 30
-"""Lines of pace that tell the speed of late."""
+OUTCOME_EVERY_S = 20.0
+"""Of a run that goes on: it reads checkpoints, which may be large."""
 
 
 class RunsApi:
@@ -48,11 +50,20 @@ class RunsApi:
         self.runs = runs
         self.sights = Sights(runs)
         self.curves = Curves()
+        # Of the last pair asked for: whoever looks at two reads them more than once.
         self._compared: dict[tuple[Any, ...], bytes] = {}
+        self._outcomes: dict[str, tuple[float, dict[str, int], dict[str, Any]]] = {}
 
     def all(self, request: Request) -> Response:
         """/api/runs"""
         return answer(request, encode({"folder": self.runs.root.name, "runs": self.sights.rows()}))
+
+    def warm(self) -> None:
+        """Read what the first page will ask for."""
+        shown = [glance for glance in self.runs.all() if not glance.problem][:FIRST_SHOWN]
+        self.sights.rows()
+        for glance in shown:
+            self.curves.whole(glance.run, (), NUM_POINTS)
 
     def one(self, request: Request) -> Response:
         """/api/runs/ID"""
@@ -106,10 +117,9 @@ class RunsApi:
             "rules": _rules,
             "checkpoints": self._checkpoints,
             "events": lambda one: jsonl.tail(one.run.events)[-NUM_EVENTS:],
-            "card": lambda one: text_of(one.run.path / "card.md", self.runs.root),
-            "closeout": lambda one: _json(text_of(one.run.path / "closeout.json", self.runs.root)),
+            "card": lambda one: text_of(one.run.card, self.runs.root),
+            "outcome": self._outcome,
             "result": self._result,
-            "estimates": self._estimates,
         }
         for name, part in parts.items():
             told[name] = None
@@ -155,27 +165,19 @@ class RunsApi:
             return None
         return {key: told.get(key) for key in ("result_version", "headlines", "weights", "data")}
 
-    def _estimates(self, glance: Glance) -> list[dict[str, Any]]:
-        """What was estimated beside what came: {what, unit, estimate, actual, source}."""
+    def _outcome(self, glance: Glance) -> dict[str, Any] | None:
+        """What a run that a card launched has come to so far, by the card's own measure (`launch.outcome`)."""
         run = glance.run
-        pace = jsonl.tail(run.pace, 1 << 20)
-        status = _json(text_of(run.status, self.runs.root)) or {}
-        step_s = median(float(row["step_ms"]) for row in pace[-_RECENT:]) / 1000 if pace else None
-        spent_s = status.get("spent_s") or (sum(float(row["elapsed_s"]) for row in pace) if pace else None)
-        card = text_of(run.path / "card.md", self.runs.root)
-        front = CardFile.of(Document.parse(card, run.path / "card.md")).card if card else None
-        estimate = front.estimate if front else None
-        batch_s, source = (estimate.batch_s, estimate.source) if estimate else (None, None)
-        total_s = None
-        if estimate and status.get("num_steps"):
-            total_s = estimate.load_s + estimate.batch_s * float(status["num_steps"])
-        rows = [
-            ("seconds per step", "s", batch_s, step_s, source),
-            ("time of all steps", "s", total_s, spent_s, source),
-            ("budget", "USD", front.budget.usd if front else None, None, "the card"),
-        ]
-        keys = ("what", "unit", "estimate", "actual", "source")
-        return [dict(zip(keys, row, strict=True)) for row in rows if row[2] is not None or row[3] is not None]
+        if text_of(run.card, self.runs.root) is None:
+            return None
+        if (closed := read_closed(run)) is not None and is_current(run):
+            return closed.model_dump(mode="json")
+        at, sizes, found = self._outcomes.get(run.id, (0.0, {}, {}))
+        now = time.monotonic()
+        if not found or (sizes != outcome.sizes(run) and now - at > OUTCOME_EVERY_S):
+            found = outcome.outcome_of(run).model_dump(mode="json")
+            self._outcomes[run.id] = (now, outcome.sizes(run), found)
+        return found
 
 
 def _json(text: str | None) -> Any:

@@ -45,8 +45,8 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
     def _is_ours(self) -> bool:
         """A foreign name that points here (DNS rebinding) is refused, and a listing of a folder is nobody's wish."""
-        name = urlsplit(f"//{self.headers.get('Host', '')}").hostname or ""
         try:
+            name = urlsplit(f"//{self.headers.get('Host', '')}").hostname or ""
             known = name == "localhost" or ipaddress.ip_address(name).is_loopback
         except ValueError:
             known = False

@@ -38,7 +38,7 @@ from worldmodel.web.places import Runs
 
 STATIC = Path(__file__).parent / "static"
 WARM_AFTER_S = 3.0
-"""The page comes first; then what the first clip or dream will need is loaded, so that nobody waits for it."""
+"""The page comes first; then torch is loaded, so that nobody waits for it at the first clip or dream."""
 _TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm", ".gz": "application/gzip",
           ".onnx": "application/octet-stream", ".webmanifest": "application/manifest+json"}  # fmt: skip
 
@@ -72,7 +72,7 @@ def make_app(
 
     @contextlib.asynccontextmanager
     async def life(app: Starlette) -> AsyncIterator[None]:
-        task = asyncio.create_task(_warm()) if warm else None
+        task = asyncio.create_task(_warm(run_api)) if warm else None
         yield
         if task is not None:
             task.cancel()
@@ -98,7 +98,9 @@ def make_app(
     )
 
 
-async def _warm() -> None:
+async def _warm(run_api: RunsApi) -> None:
+    with contextlib.suppress(OSError):  # whoever asks for what cannot be read is told so
+        await run_in_threadpool(run_api.warm)
     await asyncio.sleep(WARM_AFTER_S)
     await run_in_threadpool(importlib.import_module, "worldmodel.web.dreaming")
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from worldmodel.errors import WrongUse
 from worldmodel.launch import board
-from worldmodel.launch.base import read_order
+from worldmodel.launch.base import AFAR, read_order
 from worldmodel.launch.board import Sight
 from worldmodel.launch.watcher import kind_of
 from worldmodel.runs.folder import RunFolder
@@ -68,7 +68,7 @@ class Sights:
 def look(run: RunFolder) -> Sight:
     """How a run stands, without writing anything down and without asking a platform."""
     order = read_order(run)
-    if order is None or order.backend == "local":
+    if order is None or order.backend not in AFAR:
         return board.look(run, close=False)
     status = read_status(run) or {}
     if status.get("phase") == "ended":

@@ -12,7 +12,7 @@ const GROUPS = { "One step ahead": ["step/"], "What happens in dreams": ["event/
 export async function mount(element, { rest }) {
   const [a, b] = (rest.join("/") || "").split(",");
   const control = new AbortController();
-  fill(element, h("div", { class: "stack" }, h("nav", { class: "crumb", "aria-label": "Where" }, h("a", { href: address("runs") }, "Runs")), h("h1", {}, `${a ?? "?"} and ${b ?? "?"}`), h("p", { class: "soft", role: "status" }, "Comparing …")));
+  fill(element, h("div", { class: "stack" }, h("nav", { class: "crumb", "aria-label": "Where" }, h("a", { href: address("runs") }, "← All runs")), h("h1", {}, `${a ?? "?"} and ${b ?? "?"}`), h("p", { class: "soft", role: "status" }, "Comparing …")));
   get("compare", { query: { a, b }, signal: control.signal }).then((found) => show(element, found), (error) => {
     if (error.name === "AbortError") return;
     fill(element, h("div", { class: "empty", role: "alert" }, h("h1", {}, "These two cannot be compared yet"), h("p", {}, error.message), h("p", {}, h("a", { class: "button", href: address("runs") }, "Back to the runs"))));
@@ -24,7 +24,7 @@ function show(element, found) {
   const { counts } = found;
   const told = Object.values(counts).reduce((sum, one) => sum + one, 0);
   fill(element, h("div", { class: "stack" },
-    h("nav", { class: "crumb", "aria-label": "Where" }, h("a", { href: address("runs") }, "Runs")),
+    h("nav", { class: "crumb", "aria-label": "Where" }, h("a", { href: address("runs") }, "← All runs")),
     h("div", {}, h("h1", {}, "Compare"), h("p", { class: "soft small" }, `${found.data.name}, ${count(found.data.num_games)} ${found.data.held_out ? "held-out" : found.data.split} games; ${Math.round(100 * found.settings.level)} % intervals over games, each difference on the same games and draws`)),
     h("div", { class: "sides" }, side("A", found.a, "side-a"), side("B", found.b, "side-b")),
     found.same_weights && h("p", { class: "notice warn" }, "Both have the same weights."),

@@ -3,7 +3,7 @@
 
 import { get, poll } from "../shell/api.js";
 import { fill, h } from "../shell/dom.js";
-import { count, date, duration, number, percent, size } from "../shell/format.js";
+import { ago, count, date, duration, number, percent, size } from "../shell/format.js";
 import { markdown } from "../shell/markdown.js";
 import { address } from "../shell/router.js";
 import { chart } from "./chart.js";
@@ -15,6 +15,7 @@ const EVERY_MS = 2500;
 /** Charts of every run, of those metrics that it has; two names share one chart. */
 const SHOWN = [["loss/total", "val_loss/total"], ["val_change_acc", "ema/val_change_acc"], ["val_pos_mae", "ema/val_pos_mae"], ["grad_norm"], ["lr"], ["pace/examples_per_s"]];
 const TITLES = { "loss/total": "Loss", val_change_acc: "change_acc, held-out", val_pos_mae: "pos_mae, held-out", grad_norm: "Gradient norm", lr: "Learning rate", "pace/examples_per_s": "Examples per second" };
+const SIDES = (name) => (name.startsWith("ema/") ? "running mean" : name.startsWith("val_loss") ? "held-out" : name.startsWith("val_") ? "as trained" : "training");
 const NAIVE = ["ballistic", "copy_last"];
 
 export function mount(element, { rest: [id] }) {
@@ -31,7 +32,7 @@ export function mount(element, { rest: [id] }) {
   const side = h("aside", { class: "stack side", "aria-label": "Rules, health, checkpoints" });
   const below = h("div", { class: "stack" });
   fill(element, h("div", { class: "stack" },
-    h("nav", { class: "crumb", "aria-label": "Where" }, h("a", { href: address("runs") }, "Runs")),
+    h("nav", { class: "crumb", "aria-label": "Where" }, h("a", { href: address("runs") }, "← All runs")),
     head, problem,
     h("div", { class: "run-grid" }, h("section", { class: "stack", "aria-label": "Curves" }, h("div", { class: "row spread" }, tools.element, another), grid), side),
     below));
@@ -57,7 +58,7 @@ export function mount(element, { rest: [id] }) {
     groups.forEach((group, k) => {
       const key = group[0];
       if (!charts.has(key)) {
-        const last = h("b", {});
+        const last = h("span", { class: "last" });
         const place = h("div", {});
         const panel = h("figure", { class: "panel" }, h("h3", {}, h("span", {}, TITLES[key] ?? key), last), place);
         panel.style.margin = 0;
@@ -65,7 +66,11 @@ export function mount(element, { rest: [id] }) {
       }
       const one = charts.get(key);
       if (grid.children[k] !== one.panel) grid.insertBefore(one.panel, grid.children[k] ?? null);
-      one.last.textContent = number(series[key].value.findLast((value) => value !== null));
+      fill(one.last, group.map((name, at) => {
+        const key = h("i", { class: "key" });
+        key.style.setProperty("--key", `var(--c${at})`);
+        return [group.length > 1 && [key, h("span", { class: "faint" }, SIDES(name))], h("b", {}, number(series[name].value.findLast((value) => value !== null)))];
+      }));
       const lines = NAIVE.filter((model) => constants[`naive/${model}/${key}`] !== undefined).slice(0, 1).map((model) => ({ label: model, value: constants[`naive/${model}/${key}`] }));
       one.plot.set({
         series: group.map((name, at) => ({ key: name, label: name, colour: `--c${at}`, dash: false, ...series[name], isLive })),
@@ -83,7 +88,7 @@ export function mount(element, { rest: [id] }) {
   }
 
   function show() {
-    const { row, health } = told;
+    const { row, health, outcome } = told;
     const done = share(row);
     const bar = h("i", {});
     bar.style.width = `${100 * (done ?? 0)}%`;
@@ -92,20 +97,21 @@ export function mount(element, { rest: [id] }) {
       ["Epoch", curves.kept.stepsPerEpoch ? number(row.step / curves.kept.stepsPerEpoch, 3) : null],
       RUNNING.has(row.state) ? ["Left", Number.isFinite(row.eta_s) ? duration(row.eta_s) : null] : null,
       ["Spent", Number.isFinite(row.spent_s) ? duration(row.spent_s) : null],
-      ["Speed", health?.pace?.examples_per_s ? `${count(health.pace.examples_per_s)} examples/s` : null],
+      ["Examples/s", health?.pace?.examples_per_s ? count(health.pace.examples_per_s) : null],
+      ["Cost", outcome?.usd ? `$${outcome.usd.toFixed(2)}${outcome.budget_usd ? ` of $${outcome.budget_usd}` : ""}` : null],
       ["change_acc", row.metrics.val_change_acc === undefined ? null : number(row.metrics.val_change_acc)],
       ["pos_mae", row.metrics.val_pos_mae === undefined ? null : number(row.metrics.val_pos_mae)],
-      ["Started", row.started_at ? date(row.started_at) : null],
+      ["Started", row.started_at ? ago(row.started_at) : null],
     ].filter((one) => one && one[1] !== null);
     fill(head,
       h("div", { class: "run-head" }, h("h1", {}, row.id), tag(row), why(row) && h("span", { class: "soft small" }, why(row))),
       h("section", { class: "panel stack", "aria-label": "Where it stands" },
         done !== null && h("div", { class: "meter", role: "progressbar", "aria-label": "Steps done", "aria-valuenow": Math.round(100 * done), "aria-valuemin": 0, "aria-valuemax": 100, title: percent(done) }, bar),
         h("div", { class: "figures" }, figures.map(([name, value]) => h("div", { class: "figure" }, h("span", { class: "faint small" }, name), h("b", {}, value))))),
-      told.problems.map((text) => h("p", { class: "notice warn" }, text)));
+      [...told.problems, ...(outcome?.deviations ?? [])].map((text) => h("p", { class: "notice warn" }, text)));
     // What did not change stays, with the place that somebody has scrolled to or the part that is open.
-    const nextSide = JSON.stringify([told.rules, told.estimates, { ...told.health, heartbeat: 0 }, told.checkpoints]);
-    if (nextSide !== sideText) { sideText = nextSide; fill(side, rules(told.rules, row), estimates(told.estimates), healthOf(told), checkpoints(told.checkpoints)); }
+    const nextSide = JSON.stringify([told.rules, told.outcome, { ...told.health, heartbeat: 0 }, told.checkpoints]);
+    if (nextSide !== sideText) { sideText = nextSide; fill(side, rules(told.rules, row), targets(told.outcome), estimates(told.outcome), healthOf(told), checkpoints(told.checkpoints)); }
     const nextBelow = JSON.stringify([told.card, told.config, told.events, told.result, told.provenance]);
     if (nextBelow !== belowText) { belowText = nextBelow; fill(below, result(told), card(told), events(told.events), config(told), provenance(told.provenance)); }
   }
@@ -148,11 +154,18 @@ function rules(list, row) {
   }));
 }
 
-function estimates(list) {
-  if (!list?.some((one) => one.estimate !== null)) return null;
-  const told = (value, unit) => (value === null ? "–" : unit === "s" ? (value < 10 ? `${number(value, 3)} s` : duration(value)) : `${number(value)} ${unit}`);
+function targets(outcome) {
+  if (!outcome?.targets?.length) return null;
+  const words = (one) => (one.is_met === null ? ["not measured", ""] : one.is_met ? ["met", "good"] : ["missed", "bad"]);
+  return section("Targets", h("ul", { class: "list" }, outcome.targets.map((one) => h("li", {}, h("span", {}, one.metric, h("span", { class: "of" }, `${one.value === null ? "–" : number(one.value)}, ${one.better} than ${number(one.target)} wanted`)), h("span", {}, h("span", { class: `tag ${words(one)[1]}` }, words(one)[0]))))));
+}
+
+function estimates(outcome) {
+  const list = (outcome?.compared ?? []).filter((one) => one.estimated !== null || one.actual !== null);
+  if (!list.length) return null;
+  const told = (value, unit) => (value === null ? "–" : unit === "s" ? (value < 10 ? `${number(value, 3)} s` : duration(value)) : unit === "usd" ? `$${value.toFixed(2)}` : count(value));
   return section("Estimate and actual", h("table", {}, h("thead", {}, h("tr", {}, ["", "estimate", "actual"].map((name) => h("th", { scope: "col", class: name && "num" }, name)))),
-    h("tbody", {}, list.map((one) => h("tr", {}, h("th", { scope: "row", title: one.source ?? "" }, one.what), h("td", { class: "num" }, told(one.estimate, one.unit)), h("td", { class: "num" }, told(one.actual, one.unit)))))));
+    h("tbody", {}, list.map((one) => h("tr", {}, h("th", { scope: "row" }, one.what), h("td", { class: "num" }, told(one.estimated, one.unit)), h("td", { class: "num" }, told(one.actual, one.unit)))))));
 }
 
 function healthOf({ health }) {
@@ -179,7 +192,7 @@ function result({ result: found }) {
   const naive = NAIVE[0];
   const rows = found.headlines.map((one) => h("tr", {}, h("th", { scope: "row" }, one.name, h("span", { class: "of" }, `${one.where}, ${one.better} is better`)), cells(one.models?.model),
     h("td", { class: "num soft" }, number(one.models?.[naive]?.value)), h("td", {}, one.verdict && h("span", { class: `tag ${{ beats: "good", loses: "bad" }[one.verdict] ?? ""}` }, one.verdict))));
-  return h("details", { class: "panel", open: true }, h("summary", {}, "Evaluation"), h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, ["Measure", "Value", "95 % interval", naive, "Against it"].map((title, k) => h("th", { scope: "col", class: k === 1 || k === 3 ? "num" : "" }, title)))), h("tbody", {}, rows))));
+  return h("details", { class: "panel", open: true }, h("summary", {}, "Evaluation"), h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, ["Measure", "Value", "95 % interval", naive, "Against naive"].map((title, k) => h("th", { scope: "col", class: k === 1 || k === 3 ? "num" : "" }, title)))), h("tbody", {}, rows))));
 }
 
 function card({ card: text }) {

@@ -1,5 +1,6 @@
 // What moves leaves behind: trails, sparks of hits, beams of deaths, dust; and the lens for who is out of the picture.
-// Owns: these marks. They follow from the frames around the one shown alone, so that scrubbing shows what playing does.
+// Owns: these marks. Must not: keep anything from frame to frame: they follow from the frames around the one shown
+// alone, so that scrubbing shows what playing does.
 
 import facts from "./facts.js";
 import { column, groupOf } from "./clip.js";
