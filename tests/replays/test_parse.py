@@ -8,7 +8,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 import slp_bytes as b
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from worldmodel.replays import ubjson
@@ -116,6 +116,7 @@ _FRAME = st.tuples(
 
 
 @settings(max_examples=60, deadline=None)
+@example([(0, 0, None, 1), (0, 1, None, 1), (2, 1, None, 1)], b.NEW, (0, 1), None, 0)  # ends within a rollback
 @given(
     st.lists(_FRAME, min_size=1, max_size=12),
     st.sampled_from([b.NEW, b.V3_6, b.V2_0, b.V0_1]),

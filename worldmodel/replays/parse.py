@@ -262,9 +262,13 @@ def _read_sparse(stream: Stream, frames: _Frames) -> dict[str, dict[str, Array]]
         if not stream.sizes[table.event.value]:
             continue
         at, row = stream.positions(table.event.value)
-        counts = frame_of_row[row] >= 0
+        counts = np.flatnonzero(frame_of_row[row] >= 0)
+        frame = frame_of_row[row[counts]]
+        if (np.diff(frame) < 0).any():  # the stream ends within a rollback: an earlier frame came last
+            order = np.argsort(frame, kind="stable")
+            counts, frame = counts[order], frame[order]
         records = _gather(stream.data, at[counts], stream.sizes[table.event.value])
-        out[table.name] = {"t": frame_of_row[row[counts]]} | {
+        out[table.name] = {"t": frame} | {
             column.name: _native(records, column.wire, column.dtype)
             for column in table.columns
             if _fits(column.wire, stream.sizes)

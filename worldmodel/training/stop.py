@@ -61,7 +61,7 @@ def stop_signals() -> Iterator[StopRequest]:
     def ask(number: int, frame: FrameType | None) -> None:
         nonlocal first_s
         now = time.monotonic()
-        if first_s is not None and now - first_s > GRACE_S:
+        if first_s is not None and now - first_s >= GRACE_S:
             signal.signal(number, before[number])
             os.kill(os.getpid(), number)
             return
