@@ -142,7 +142,14 @@ class Outcome(Strict):
 def sizes(run: RunFolder) -> dict[str, int]:
     """Of the files whose growth makes another outcome."""
     files = (run.events, run.metrics, run.pace, run.launch, run.tracker, run.report / "result.json")
-    return {path.name: path.stat().st_size if path.exists() else 0 for path in files}
+    return {path.name: _size(path) for path in files}
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def launched_card(run: RunFolder) -> Card | None:
@@ -403,7 +410,7 @@ def _deviations(run: RunFolder, record: Record, told: Mapping[str, Any], lives: 
             out.append(f"a damaged checkpoint was left out: {row['problem']}")
     if len(lives) > 1:
         lost = sum(life.lost_steps for life in lives)
-        out.append(f"it took {len(lives)} lives; {lost:,} steps had to be done again")
+        out.append(f"it took {len(lives)} lives; {lost:,} step{'' if lost == 1 else 's'} had to be done again")
     for number, life in enumerate(lives, start=1):
         if life.gap_s is not None and life.gap_s > JUMP_S:
             out.append(f"nobody trained for {_minutes(life.gap_s)} before life {number}, by the clock on the wall")
