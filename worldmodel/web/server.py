@@ -156,6 +156,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen(128)  # from now on a browser waits instead of being refused
     except (OSError, OverflowError) as error:
         listener.close()
         raise WrongUse(
