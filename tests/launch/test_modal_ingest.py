@@ -31,6 +31,7 @@ def volumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_replays_of_the_data_volume_become_a_dataset_on_it(volumes: Path) -> None:
     from worldmodel.scripts import modal_train
 

@@ -20,6 +20,7 @@ from worldmodel.runs.status import read_status
 from worldmodel.runs.strict import dump
 from worldmodel.tracking import jsonl
 from worldmodel.training import remote
+from worldmodel.training.publish import Publisher
 from worldmodel.training.remote import GoOn, Place, Work, attempt
 
 
@@ -54,6 +55,7 @@ def weights(run: Path) -> bytes:
     return newest.weights.read_bytes()
 
 
+@pytest.mark.slow
 def test_cut_into_attempts_it_ends_in_the_same_weights(place: Place, config: str) -> None:
     whole = go(place, config, "whole")
     commits: list[int] = []
@@ -140,6 +142,7 @@ def test_a_hung_step_ends_the_attempt_and_the_next_goes_on(place: Place, tmp_pat
     assert [row["by"] for row in events if row["event"] == "rule"] == ["sentry"]
 
 
+@pytest.mark.slow
 def test_the_cards_resume_makes_a_second_run(place: Place, config: str) -> None:
     """`--resume mamba2-22k-ss ... --run-name mamba2-22k-ss-resumed`: epochs are totals, the first run stays."""
     first = go(place, config, "first")
@@ -259,6 +262,7 @@ def test_an_end_by_a_rule_is_an_end(place: Place, config: str) -> None:
 
 def test_a_commit_that_fails_is_tried_again(place: Place, config: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote.time, "sleep", lambda seconds: None)
+    monkeypatch.setitem(Publisher.__init__.__kwdefaults__, "again_s", (0.01,))
     tried, said = list[int](), list[str]()
 
     def commit() -> None:
