@@ -72,7 +72,7 @@ def test_methods_that_change_things_are_refused(ui: Served, method: str) -> None
 def test_only_dreams_are_posted(ui: Served) -> None:
     assert ui.post("/api/runs").status == 405
     assert ui.post("/style.css").status == 405
-    assert ui.ask("/api/runs/done/dream?game=0&start=9").status == 405
+    assert ui.ask("/api/runs/done/dream?game=0&start=9").status == 404
     # A form of a foreign page cannot be JSON.
     assert ui.ask("/api/runs/done/dream", "POST", b"{}", Content_Type="text/plain").status == 415
 
