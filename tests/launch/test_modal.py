@@ -16,7 +16,7 @@ import pytest
 from worldmodel.errors import WrongUse
 from worldmodel.launch import board, start
 from worldmodel.launch.base import Order, write_order
-from worldmodel.launch.modal import Modal, call_arguments
+from worldmodel.launch.modal import Cloud, Modal, call_arguments
 from worldmodel.launch.modal_asks import Declaration, pins
 from worldmodel.runs import atomic
 from worldmodel.runs.folder import RunFolder
@@ -282,6 +282,42 @@ def test_a_dataset_that_is_not_there_is_said_before_it_is_paid_for(tmp_path: Pat
             run, Order(backend="modal", first=["train", "tiny", "--data", "/other"], again=[], cwd="/")
         )
     assert not cloud.asked
+
+
+@needs_client
+def test_what_the_client_raises_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of a call, an error of the way to it, and a call that goes on: a false end would be believed for ever."""
+    import modal
+    from modal.exception import (
+        AuthError,
+        ClientClosed,
+        ConnectionError,
+        FunctionTimeoutError,
+        InputCancellation,
+        InternalError,
+        NotFoundError,
+        OutputExpiredError,
+        RemoteError,
+        ServiceError,
+    )
+
+    class Call:
+        def __init__(self, error: BaseException | None) -> None:
+            self.error = error
+
+        def get(self, timeout: float) -> None:
+            if self.error is not None:
+                raise self.error
+
+    for state, errors in (
+        ("running", [TimeoutError()]),
+        ("unknown", [AuthError("x"), ConnectionError("x"), ServiceError("x"), InternalError("x"), ClientClosed()]),
+        ("over", [None, FunctionTimeoutError("x"), OutputExpiredError(), InputCancellation("x"), RemoteError("x")]),
+        ("over", [NotFoundError("x"), ValueError("of the training")]),
+    ):
+        for error in errors:
+            monkeypatch.setattr(modal.FunctionCall, "from_id", lambda call, error=error: Call(error))
+            assert Cloud().state("fc-1")[0] == state, error
 
 
 def test_a_table_of_runs_needs_no_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

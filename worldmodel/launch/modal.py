@@ -242,7 +242,7 @@ class Cloud:
             return "running", f"call {call}"
         except modal.exception.OutputExpiredError:
             return "over", "its result has expired"
-        except (modal.exception.AuthError, modal.exception.ConnectionError) as error:
+        except _no_answer(modal) as error:
             return "unknown", f"{error}"
         except (Exception, modal.exception.InputCancellation) as error:  # noqa: BLE001  as the training raised it there
             return "over", f"{type(error).__name__}: {error}"
@@ -266,7 +266,7 @@ class Cloud:
             return b"".join(volume.read_file(path))
         except (FileNotFoundError, modal.exception.NotFoundError):
             return None
-        except (modal.exception.AuthError, modal.exception.ConnectionError):
+        except _no_answer(modal):
             return None
 
     def logs(self, job: dict[str, str]) -> str:
@@ -289,6 +289,21 @@ def _modal() -> Any:
     except ImportError:
         raise WrongUse("Modal without its client", "the extra", "pip install 'worldmodel[modal]'") from None
     return modal
+
+
+def _no_answer(modal: Any) -> tuple[type[Exception], ...]:
+    """Errors of the way to Modal, or of Modal itself; they say nothing about a run."""
+    names = (
+        "Auth",
+        "Connection",
+        "Service",
+        "Internal",
+        "ResourceExhausted",
+        "PermissionDenied",
+        "DataLoss",
+        "Version",
+    )
+    return (*(getattr(modal.exception, f"{name}Error") for name in names), modal.exception.ClientClosed)
 
 
 def _said(modal: Any, act: Callable[[], Any]) -> Any:
