@@ -251,6 +251,13 @@ def test_lint_goes_by_the_plan(
     assert words in found[0].message, found
 
 
+def test_a_busy_machine_is_no_measure(card: NewCard, places: Places) -> None:
+    view = card()
+    add(places.cards / FILE, [plan_for(view, machine=CPU.model_copy(update={"load": 3.2}))])
+    (finding,) = ask(again(view), ["estimate"])
+    assert (finding.severity, "while others were at work (load 3.2 a core)" in finding.message) == ("warning", True)
+
+
 def test_without_a_review_the_plans_upper_end_is_what_it_may_cost(card: NewCard, places: Places) -> None:
     front = {"reviewers": {"needed": False, "cost_limit_usd": 0.5}, "backend": {"name": "local", "usd_per_hour": 2.0}}
     view = card(**front)

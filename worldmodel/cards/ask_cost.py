@@ -24,7 +24,7 @@ def estimate(view: View) -> Iterator[Answer]:
     """Where do times and costs come from?"""
     found, plan = view.file.card.estimate, view.plan
     if plan is not None:
-        yield "ok", f"every part is {plan.source}"
+        yield ("warning" if plan.machine.is_busy else "ok"), f"every part is {plan.source}"
         yield from _other_code(plan)
     elif found is None:
         yield "not measured", "step time, and so time and cost: worldmodel plan on the target device"

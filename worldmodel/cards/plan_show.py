@@ -5,7 +5,8 @@ Owns: how they look there. Must not: compute a time, or word a part (the card's 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from statistics import median
 
 from rich.bar import Bar
 from rich.console import Console, Group
@@ -26,6 +27,9 @@ from worldmodel.training.eta import duration
 BAR = 32
 """Columns of a bar that is all of the time."""
 
+OFF, FAR = 1.15, 1.5
+"""Times the estimate from which on it was off, and far off."""
+
 WIDEST = 72
 """Columns of the line that the interval is drawn on."""
 
@@ -36,6 +40,8 @@ def show(planned: Planned, findings: list[Finding], console: Console) -> None:
     machine = plan.machine.gpu or f"{plan.machine.device}, {plan.machine.num_cpus} cores"
     head = [Text.assemble((view.file.card.run, "bold"), ("  on ", "dim"), machine)]
     projected = view.timing if plan.why_not is None else None
+    if plan.machine.is_busy:
+        head.append(Text(f"others were at work (load {plan.machine.load:.1f} a core): it may be faster", "yellow"))
     if projected is None:
         head.append(Text(f"not the card's device: {plan.why_not}", "bold yellow"))
         head.append(Text("no time, no memory and no cost follow from what was measured here"))
@@ -141,44 +147,47 @@ def _what_there_is(planned: Planned) -> Group:
 
 
 def calibration(plans: Plans, console: Console) -> None:
-    """Estimate against actual, run by run."""
+    """Estimate against actual, run by run: the whole in full, of the parts how many times the plan they were."""
     machines = {plan.id: plan.machine.gpu or plan.machine.device for plan in plans.plans}
+    has_cost = any(outcome.usd for outcome in plans.outcomes)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 1), header_style="dim")
-    table.add_column("run", no_wrap=True)
-    for name in ("device", "steps", "total", "", "an epoch", "", "memory", "", "cost", "", "checkpoint stall", ""):
-        table.add_column(name, justify="left" if name == "device" else "right", no_wrap=True)
+    for name in ("run", "device"):
+        table.add_column(name, no_wrap=True)
+    for name in ("steps", "planned", "actual", "", "an epoch", "memory", "stall", *(("cost",) if has_cost else ())):
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("ended", overflow="fold")
     for outcome in plans.outcomes:
-        part = f"{outcome.step / max(1, outcome.num_steps):.0%}"
-        steps = f"{outcome.step:,} ({part})" if outcome.step < outcome.num_steps else f"{outcome.step:,}"
+        part = f" ({outcome.step / max(1, outcome.num_steps):.0%})" if outcome.step < outcome.num_steps else ""
+        usd = outcome.usd
         table.add_row(
             outcome.run,
             machines.get(outcome.plan, "?"),
-            steps,
-            *_pair(outcome.total_s, seconds),
-            *_pair(outcome.epoch_s, seconds),
-            *_pair(outcome.memory, lambda gigabytes: size(round(gigabytes * 1e9))),
-            *_pair(outcome.usd, money),
-            *_pair(outcome.stall_s, seconds),
-            outcome.ended,
+            f"{outcome.step:,}{part}",
+            seconds(outcome.total_s.estimate),
+            seconds(outcome.total_s.actual),
+            *map(_times, (outcome.total_s, outcome.epoch_s, outcome.memory, outcome.stall_s)),
+            *((f"{money(usd.actual)} of {money(usd.estimate)}" if usd else "",) if has_cost else ()),
+            Text(outcome.ended, "dim"),
         )
-    console.print(Group(Text("Estimate > actual, and how many times it was", TITLE), table, Text()))
+    console.print(Group(Text("Plans, and what came of them", TITLE), table, Text()))
     console.print(summary(plans.outcomes))
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:
     """What the next plan makes of it, in one line."""
-    ratios = sorted(ratio for outcome in outcomes if (ratio := outcome.total_s.ratio) is not None)
+    ratios = [ratio for outcome in outcomes if (ratio := outcome.total_s.ratio) is not None]
     if not ratios:
         return "no run with a plan has ended: plans go by the factor of their cards"
-    middle = ratios[len(ratios) // 2] if len(ratios) % 2 else sum(ratios[len(ratios) // 2 - 1 :][:2]) / 2
-    runs = f"{len(ratios)} run" + ("s" if len(ratios) > 1 else "")
-    return f"{runs} took {ratios[0]:.2f} to {ratios[-1]:.2f} times the plan, half of them more than {middle:.2f}"
+    if len(ratios) == 1:
+        return f"1 run took {ratios[0]:.2f} times its plan"
+    least, most = min(ratios), max(ratios)
+    return f"{len(ratios)} runs took {least:.2f} to {most:.2f} times their plan, half of them over {median(ratios):.2f}"
 
 
-def _pair(pair: Pair | None, words: Callable[[float], str]) -> tuple[str | Text, str | Text]:
+def _times(pair: Pair | None) -> Text:
+    """How many times the estimate it was."""
     if pair is None or pair.ratio is None:
-        return "", ""
+        return Text()
     ratio = pair.ratio
-    style = "red" if ratio > 1.5 else "yellow" if ratio > 1.15 or ratio < 0.7 else "green"
-    return f"{words(pair.estimate)} > {words(pair.actual)}", Text(f"{ratio:.2f}x", style)
+    style = "bold red" if ratio > FAR else "yellow" if ratio > OFF else "green" if ratio > 1 / OFF else "dim"
+    return Text(f"{ratio:.2f}x", style)

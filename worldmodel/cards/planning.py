@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import torch
 
 from worldmodel.cards.calibration import settle
 from worldmodel.cards.data import data_facts
 from worldmodel.cards.new import front_text
 from worldmodel.cards.plan_measure import Wishes, measure
-from worldmodel.cards.plans import Machine, Plan, Plans, add, is_device, now
+from worldmodel.cards.plans import BUSY, Machine, Plan, Plans, add, is_device, now
 from worldmodel.cards.tables import TABLES
 from worldmodel.cards.timing import Course, Timing
 from worldmodel.cards.view import Places, View, timing_of, view_of, work_key
@@ -59,6 +60,10 @@ def plan_card(
     card, places = view.file.card, view.places
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     why_not = None if here else not_its_device(card, device, gpu)
+    num_cpus = os.cpu_count() or 1
+    load = psutil.getloadavg()[0] / num_cpus
+    if load > BUSY:
+        say(f"OTHERS ARE AT WORK HERE (load {load:.1f} a core): what is measured now is slower than it need be")
     if why_not:
         say(f"NOT THE CARD'S DEVICE: {why_not}; opening and saving are measured, steps and memory are not")
     measured, run = measure(
@@ -81,7 +86,7 @@ def plan_card(
             num_games=view.facts.data.num_games,
             num_frames=view.facts.data.num_frames,
         ),
-        machine=Machine(device=str(device), gpu=gpu, num_cpus=os.cpu_count() or 1, system=platform.platform()),
+        machine=Machine(device=str(device), gpu=gpu, num_cpus=num_cpus, system=platform.platform(), load=load),
         code=EntryCode(**code),
         measured=measured,
         ratios=known.ratios(gpu),

@@ -28,6 +28,9 @@ from worldmodel.runs.planned import Told
 from worldmodel.runs.strict import Strict
 from worldmodel.tracking.jsonl import JsonlWriter
 
+BUSY = 0.6
+"""Load of each core from which on a machine is not the measurement's own."""
+
 SAME_WORK = (
     "training.epochs", "training.lr", "training.weight_decay", "training.warmup_fraction", "training.grad_clip",
     "training.seed", "training.log_every_steps", "training.log_every_s", "training.val_every_fraction",
@@ -156,12 +159,18 @@ class Measured(Strict):
 
 
 class Machine(Strict):
-    """Where. gpu: its name as the driver tells it."""
+    """Where. gpu: its name as the driver tells it. load: processes that wanted a core before it began, per core."""
 
     device: str
     gpu: str | None = None
     num_cpus: int
     system: str
+    load: float = 0.0
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether others were at work, so that what was measured is slower than it need be."""
+        return self.load > BUSY
 
 
 class Plan(Strict):
@@ -191,7 +200,9 @@ class Plan(Strict):
 
     @property
     def source(self) -> str:
-        return f"measured on {self.machine.gpu or self.machine.device}, {self.at[:16].replace('T', ' ')}"
+        where = self.machine.gpu or self.machine.device
+        busy = f" while others were at work (load {self.machine.load:.1f} a core)" if self.machine.is_busy else ""
+        return f"measured on {where}{busy}, {self.at[:16].replace('T', ' ')}"
 
     @property
     def speeds(self) -> Speeds | None:

@@ -174,5 +174,5 @@ def interval_words(found: Timing) -> str:
     what = "run" if len(found.ratios) == 1 else "runs"
     least, most = min(found.ratios), max(found.ratios)
     were = f"took {least:.2f}" + (f" to {most:.2f}" if len(found.ratios) > 1 else "")
-    few = "" if high <= max(1.0, most) else f", and {high:.2f} because they are few"
+    few = "" if high <= max(1.0, most) else f"; up to {high:.2f} as long as there are so few"
     return f"{spread}; {len(found.ratios)} earlier {what} {were} times the plan{few}"

@@ -217,6 +217,7 @@ def launch(
     as_json: Json = False,
 ) -> int:
     """Launch what the card says, under its rules; refused unless the card is in order and signed as it is now."""
+    from worldmodel.cards.calibration import settle
     from worldmodel.cards.gate import permit, rules_of
     from worldmodel.cards.orders import asks_of, train_words
     from worldmodel.launch import start
@@ -224,6 +225,7 @@ def launch(
 
     view = _view(name, data, cards, runs)
     permit(view)
+    settle(cards, runs, view.ledger)  # while the run folders are there that earlier plans were about
     run, backend = view.file.card.run, view.file.card.backend
     # A queue may read it much later, so it lies beside the cards; the run keeps a copy of its own.
     rules = cards / "rules" / f"{run}.yaml"
@@ -271,6 +273,7 @@ def close(
 
     Launched runs do this by themselves when they end, or when somebody looks at them. Twice is as good as once.
     """
+    from worldmodel.cards.calibration import settle
     from worldmodel.launch import board, closeout
     from worldmodel.launch.results import end_words
     from worldmodel.runs.card import find_card
@@ -285,6 +288,10 @@ def close(
         word = {None: "not measured", True: "met", False: "missed"}[target.is_met]
         value = "" if target.value is None else f", {target.value:.4g} of {target.target:g} ({target.source})"
         output.say(f"target {target.metric}: {word}{value}")
+    plans = settle(cards, folder.path.parent)
+    for found in plans.outcomes:
+        if found.run == folder.id and (ratio := found.total_s.ratio) is not None:
+            output.say(f"it took {ratio:.2f} times its plan (worldmodel plan --calibration)")
     written = [str(file) for file in done.written]
     output.say(f"wrote {', '.join(written)}" if written else f"{path} said so already")
     output.result({"card": str(path), "written": written} | done.outcome.model_dump(mode="json"))
