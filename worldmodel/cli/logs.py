@@ -23,7 +23,7 @@ def logs(
     import time
 
     from worldmodel.launch import board
-    from worldmodel.launch.base import backend_of, read_order
+    from worldmodel.launch.base import AFAR, backend_of, read_order
 
     folder = board.find_run(run, runs)
     order = read_order(folder)
@@ -33,6 +33,10 @@ def logs(
             "a run of worldmodel launch",
             "its words went to the terminal it began at",
         )
+    if follow and order.backend in AFAR:
+        found = f"--follow of a run that is elsewhere ({order.backend})"
+        words = f"modal app logs {order.job.get('app')} --follow --function-call {order.job.get('call')}"
+        raise WrongUse(found, "its platform's own words", words)
     files = [path for path in backend_of(order.backend).logs(folder, order) if path.exists()]
     many = sum(path.stat().st_size > 0 for path in files) > 1
     offsets = {}
