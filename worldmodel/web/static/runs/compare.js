@@ -13,20 +13,20 @@ export async function mount(element, { rest }) {
   const [a, b] = (rest.join("/") || "").split(",");
   const control = new AbortController();
   fill(element, h("div", { class: "stack" }, h("nav", { class: "crumb", "aria-label": "Where" }, h("a", { href: address("runs") }, "← All runs")), h("h1", {}, `${a ?? "?"} and ${b ?? "?"}`), h("p", { class: "soft", role: "status" }, "Comparing …")));
-  get("compare", { query: { a, b }, signal: control.signal }).then((found) => show(element, found), (error) => {
+  get("compare", { query: { a, b }, signal: control.signal }).then((found) => show(element, found, a, b), (error) => {
     if (error.name === "AbortError") return;
     fill(element, h("div", { class: "empty", role: "alert" }, h("h1", {}, "These two cannot be compared yet"), h("p", {}, error.message), h("p", {}, h("a", { class: "button", href: address("runs") }, "Back to the runs"))));
   });
   return () => control.abort();
 }
 
-function show(element, found) {
+function show(element, found, a, b) {
   const { counts } = found;
   const told = Object.values(counts).reduce((sum, one) => sum + one, 0);
   fill(element, h("div", { class: "stack" },
     h("nav", { class: "crumb", "aria-label": "Where" }, h("a", { href: address("runs") }, "← All runs")),
     h("div", {}, h("h1", {}, "Compare"), h("p", { class: "soft small" }, `${found.data.name}, ${count(found.data.num_games)} ${found.data.held_out ? "held-out" : found.data.split} games; ${Math.round(100 * found.settings.level)} % intervals over games, each difference on the same games and draws`)),
-    h("div", { class: "sides" }, side("A", found.a, "side-a"), side("B", found.b, "side-b")),
+    h("div", { class: "sides" }, side("A", a, found.a, "side-a"), side("B", b, found.b, "side-b")),
     found.same_weights && h("p", { class: "notice warn" }, "Both have the same weights."),
     found.notes.map((note) => h("p", { class: "notice" }, note)),
     h("section", { class: "panel stack", "aria-label": "Headlines" }, h("h2", {}, "Headlines"), table(found.headlines, (row) => [row.label, `${row.where} · ${row.what}`])),
@@ -38,8 +38,8 @@ function show(element, found) {
   element.dataset.ready = "true";
 }
 
-function side(letter, about, style) {
-  return h("section", { class: `panel ${style}`, "aria-label": `Side ${letter}` }, h("p", { class: "eyebrow" }, letter), h("h2", {}, h("a", { href: address("runs", [about.run]) }, about.run)),
+function side(letter, id, about, style) {
+  return h("section", { class: `panel ${style}`, "aria-label": `Side ${letter}` }, h("p", { class: "eyebrow" }, letter), h("h2", {}, h("a", { href: address("runs", [id]) }, id)),
     h("p", { class: "soft small" }, `${about.arch}, ${count(about.num_parameters)} parameters, step ${count(about.step)}${about.ema ? ", running mean" : ""}`));
 }
 
@@ -51,7 +51,7 @@ function table(rows, name) {
       const gap = row.difference;
       const told = gap.low === null ? gap.reason ?? "no interval" : `${number(gap.low, 3)} to ${number(gap.high, 3)}`;
       return h("tr", { class: `v-${row.verdict}-row` }, h("th", { scope: "row" }, title, h("span", { class: "what" }, what)), value(row.a), value(row.b),
-        h("td", { class: "num" }, signed(gap.value), h("span", { class: "of" }, told)), h("td", { class: `v-${row.verdict}` }, whisker(gap, row.smallest_detectable)),
+        h("td", { class: "num" }, signed(gap.value), h("span", { class: "of" }, told)), h("td", { class: `col-whisker v-${row.verdict}` }, whisker(gap, row.smallest_detectable)),
         h("td", {}, h("span", { class: `tag ${{ better: "good", worse: "bad" }[row.verdict] ?? ""}` }, WORDS[row.verdict] ?? row.verdict)));
     }))));
 }
@@ -61,7 +61,7 @@ function value(estimate) {
 }
 
 function signed(value) {
-  return value === null ? "–" : `${value > 0 ? "+" : ""}${number(value, 3)}`.replace("-", "−");
+  return value === null ? "–" : `${value > 0 ? "+" : ""}${number(value, 3)}`;
 }
 
 /** The interval about its value, beside zero. Each row has its own scale: this is about sides, not sizes. */

@@ -8,19 +8,18 @@ export function count(value) {
   return Number.isFinite(value) ? WHOLE.format(value) : "–";
 }
 
-/** Four significant digits, no exponent where none is needed: 0.68421 -> "0.6842", 1e-7 -> "1.0e-7". */
+/** Four significant digits, no exponent where none is needed: 0.68421 -> "0.6842", 1e-7 -> "1.0e−7". */
 export function number(value, digits = 4) {
   if (value === null || value === undefined) return "–";
   if (!Number.isFinite(value)) return String(value);
-  if (value === 0) return "0";
   const size = Math.abs(value);
-  if (size < 1e-3 || size >= 1e6) return value.toExponential(Math.max(1, digits - 3));
-  return String(Number(value.toPrecision(digits)));
+  const text = size && (size < 1e-4 || size >= 1e6) ? value.toExponential(Math.max(1, digits - 3)) : String(Number(value.toPrecision(digits)));
+  return text.replaceAll("-", "−");
 }
 
 /** 0.1234 -> "12 %". */
 export function percent(value, digits = 0) {
-  return Number.isFinite(value) ? `${(100 * value).toFixed(digits)} %` : "–";
+  return Number.isFinite(value) ? `${(100 * value).toFixed(digits)}\u00a0%` : "–";
 }
 
 /** Seconds -> "48 s", "12 min", "3 h 05", "2 d 4 h". */
