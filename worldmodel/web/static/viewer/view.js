@@ -64,7 +64,7 @@ class Viewer {
     this.main = h("div", { class: "picture" });
     this.second = h("div", { class: "picture", hidden: true });
     this.overlay = h("div", { class: "overlay" });
-    this.frame = h("div", { class: "frame" }, h("div", { class: "screens" }, this.main, this.second), this.overlay);
+    this.frame = h("div", { class: "frame", tabindex: "-1", role: "group", "aria-label": "The picture" }, h("div", { class: "screens" }, this.main, this.second), this.overlay);
     this.line = new Timeline((t) => { this.#pause(); this.#seek(t); });
     this.toggle = button("Play", "Play (Space)", () => this.#toggle(), { class: "button main" });
     this.time = h("span", { class: "time mono small soft" }, "");
@@ -126,6 +126,7 @@ class Viewer {
     this.past = [];
     remember("view", this.rest, {});
     this.open(clip, 0);
+    this.frame.focus({ preventScroll: true });
     announce(`${file.name} is open.`);
   }
 
