@@ -11,8 +11,10 @@ from mission import NewCard, WriteRun
 from worldmodel.cards.check import check
 from worldmodel.cards.view import Places, View
 from worldmodel.cli import main
+from worldmodel.launch.closeout import read_closed
 from worldmodel.launch.results import BLOCK
 from worldmodel.runs.card import CardFile
+from worldmodel.runs.folder import RunFolder
 
 TARGETS = [{"metric": "val_change_acc", "better": "higher", "baseline": 0.5, "baseline_from": "x", "target": 0.55}]
 ENDED = {"event": "ended", "at": "2026-01-01T01:00:00+00:00", "step": 10, "reason": "finished"}
@@ -54,6 +56,18 @@ def test_results_that_somebody_improved_are_stale(
     assert any("99%" in line for line in report.stale[BLOCK])
     main(["card", "check", "night", "--write", "--cards", str(places.cards), "--runs", str(places.runs)])
     assert path.read_text() == honest
+
+
+def test_it_is_shown_and_the_ledger_has_the_same_hours(
+    closed: View, places: Places, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = ["--cards", str(places.cards), "--runs", str(places.runs)]
+    assert main(["card", "show", "night", *folders]) == 0
+    assert "Done: every step; val_change_acc met" in capsys.readouterr().out
+    entry, outcome = places.ledger().get("night"), read_closed(RunFolder(places.runs / "night"))
+    assert entry is not None
+    assert outcome is not None
+    assert (entry.ended, entry.spent_s) == ("finished", outcome.spent_s)
 
 
 def test_no_run_of_that_name(card: NewCard, places: Places, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,9 @@ from worldmodel.cards.questions import Finding, Severity
 from worldmodel.cards.sheet import Sheet
 from worldmodel.cards.tables import TABLES
 from worldmodel.cards.view import View
+from worldmodel.launch.closeout import read_closed
+from worldmodel.launch.results import end_words
+from worldmodel.runs.folder import RunFolder
 
 STACKS = (("data", "model", "timing"), ("training", "infrastructure", "logging"))
 """Tables that stand in two columns where there is room."""
@@ -44,7 +47,7 @@ def show(view: View, findings: list[Finding], console: Console) -> None:
     head = Text.assemble((card.run, "bold"), "  ", (card.goal, "italic"))
     state = Text.assemble(("review  ", "dim"), (signed.state, STATES[signed.state]), ("  " + signed.in_words(), ""))
     ident = Text(f"{view.file.path}  hash {view.hash}", style="dim")
-    parts = (head, state, _counts(findings), ident)
+    parts = (head, state, _counts(findings), *_ended(view), ident)
     console.print(Panel(Group(*parts), border_style=STATES[signed.state].split()[-1], padding=(0, 1)))
     for row in _rows(console.width):
         width = console.width // len(row) - GAP
@@ -54,6 +57,19 @@ def show(view: View, findings: list[Finding], console: Console) -> None:
         grid.add_row(*(Group(*(shown(TABLES[name](view), width) for name in stack)) for stack in row))
         console.print(grid)
     console.print(findings_table(findings, console.width))
+
+
+def _ended(view: View) -> list[Text]:
+    """How the card's run ended, if it did."""
+    closed = read_closed(RunFolder(view.places.runs / view.file.card.run))
+    if closed is None:
+        return []
+    words = {True: ("met", "green"), False: ("missed", "red"), None: ("not measured", "yellow")}
+    text = Text.assemble(("run     ", "dim"), _inline(end_words(closed)))
+    for target in closed.targets:
+        word, style = words[target.is_met]
+        text.append_text(Text.assemble(f"; {target.metric} ", (word, style)))
+    return [text]
 
 
 def _rows(width: int) -> list[tuple[tuple[str, ...], ...]]:

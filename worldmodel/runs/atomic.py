@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,8 @@ ASIDE = ".aside-"
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Replace `path` by `data`, durably. The old content stays whole if anything fails. Raises OSError."""
-    aside = path.with_name(f"{ASIDE}{os.getpid()}-{path.name}")
+    # Of this thread alone: two that write the same file must not write into one another's.
+    aside = path.with_name(f"{ASIDE}{os.getpid()}-{threading.get_native_id()}-{path.name}")
     try:
         with aside.open("wb") as file:
             file.write(data)
