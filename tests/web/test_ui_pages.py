@@ -155,6 +155,7 @@ def test_curves_are_read_by_keys_and_scaled(served: Served, browser: Any) -> Non
         page.get_by_label("Smoothing").fill("90")
         page.wait_for_timeout(100)
         assert page.locator("canvas").screenshot() != after
+        page.get_by_label("Smoothing").fill("0")
         page.get_by_label("Metric").select_option("val_change_acc")
         until(
             page,

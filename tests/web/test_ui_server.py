@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,7 @@ from worldmodel.runs.folder import RunFolder
 from worldmodel.training.config import load_experiment
 from worldmodel.web import guard
 from worldmodel.web.curves import Curves
+from worldmodel.web.server import Listening, make_app
 
 # ---- who may ask -------------------------------------------------------------------------------------------------
 
@@ -458,3 +460,10 @@ def test_the_verb_prints_its_address_and_ends_when_told(ui_runs: Path) -> None:
     _, err = process.communicate(timeout=30)
     assert process.returncode in (0, 130), err
     assert "Traceback" not in err
+
+
+def test_short_answers_do_not_wait_for_more(tmp_path: Path) -> None:
+    """asyncio turns Nagle's waiting off only for sockets that say that they are TCP; else each answer takes 40 ms."""
+    listening = Listening(make_app(tmp_path), host="127.0.0.1", port=0)
+    assert listening._socket.proto == socket.IPPROTO_TCP
+    listening._socket.close()

@@ -12,6 +12,7 @@ Owns: coverage, finding a game, the frames of one. Must not: read every frame (`
 
 from __future__ import annotations
 
+import importlib
 import threading
 from collections import Counter
 from dataclasses import dataclass
@@ -35,14 +36,16 @@ MAX_CLIP_FRAMES = 36_000
 """Ten minutes: more than a match is long."""
 NUM_FRAMES = 1_800
 MAX_QUERY = 200
+WARM_AFTER_S = 1.5
 SORTS = ("number", "longest", "newest")
 
 
 class DataApi:
     """The addresses of one dataset; without one they say so."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, *, warm: bool = False) -> None:
         self._table = None if path is None else Table(open_dataset(path))
+        self._is_cold = warm
 
     @property
     def dataset(self) -> Dataset:
@@ -64,6 +67,12 @@ class DataApi:
         """/api/games"""
         query = request.query_params
         table = self.table
+        if self._is_cold:
+            # Who looks for a game is about to open it. The list comes first; then torch is loaded, which takes seconds.
+            self._is_cold = False
+            timer = threading.Timer(WARM_AFTER_S, importlib.import_module, ["worldmodel.web.dreaming"])
+            timer.daemon = True
+            timer.start()
         rows = np.arange(table.dataset.num_games)
         for name in ("character", "stage", "version", "split"):
             if wanted := query.get(name):

@@ -21,12 +21,18 @@ Signature = tuple[tuple[str, int, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """A run folder as one listing shows it. problem: why its files are not read, or ""."""
+    """A run folder as one listing shows it. id: its name; problem: why its files are not read, or ""."""
 
-    run: RunFolder
+    path: Path
+    id: str
     signature: Signature
     changed_ns: int
     problem: str
+
+    @property
+    def run(self) -> RunFolder:
+        """Its files. Made when asked for: of a thousand runs that did not change nobody asks."""
+        return RunFolder(self.path)
 
 
 class Runs:
@@ -63,7 +69,7 @@ class Runs:
             glance = self._glance(path)
             if glance is not None:
                 found.append(glance)
-        return sorted(found, key=lambda glance: (glance.changed_ns, glance.run.id), reverse=True)
+        return sorted(found, key=lambda glance: (glance.changed_ns, glance.id), reverse=True)
 
     def is_inside(self, path: Path) -> bool:
         """Whether a path leads to something in the folder, through whatever links."""
@@ -76,19 +82,19 @@ class Runs:
         try:
             with os.scandir(path) as entries:
                 for entry in entries:
-                    if entry.is_symlink() and not self.is_inside(path / entry.name):
+                    if entry.is_symlink() and not self.is_inside(Path(entry.path)):
                         problem = f"its {entry.name[:40]} leads out of the folder of runs"
                     about = entry.stat(follow_symlinks=False)
                     signature.append((entry.name, about.st_size, about.st_mtime_ns))
                     if entry.name in _TEXTS and about.st_size > MAX_TEXT_BYTES:
                         problem = f"its {entry.name} has {about.st_size:,} bytes"
         except OSError as error:  # it goes while we look, or may not be read
-            return Glance(RunFolder(path), (), 0, f"it cannot be read ({error.strerror})") if path.is_dir() else None
+            return Glance(path, path.name, (), 0, f"it cannot be read ({error.strerror})") if path.is_dir() else None
         names = {name for name, _, _ in signature}
         if not names & _MARKS:
             return None
         changed = max((at for name, _, at in signature if name != "lock"), default=0)
-        return Glance(RunFolder(path), tuple(sorted(signature)), changed, problem)
+        return Glance(path, path.name, tuple(sorted(signature)), changed, problem)
 
 
 _NAMES = RunFolder(Path())

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import socket
 from collections.abc import AsyncIterator, Collection, Mapping
 from pathlib import Path
@@ -37,8 +36,6 @@ from worldmodel.web.guard import Guard
 from worldmodel.web.places import Runs
 
 STATIC = Path(__file__).parent / "static"
-WARM_AFTER_S = 3.0
-"""The page comes first; then torch is loaded, so that nobody waits for it at the first clip or dream."""
 _TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm", ".gz": "application/gzip",
           ".onnx": "application/octet-stream", ".webmanifest": "application/manifest+json"}  # fmt: skip
 
@@ -64,10 +61,10 @@ def make_app(
     warm: bool = False,
 ) -> Starlette:
     """The app. names: hosts it may be asked by, besides addresses and localhost. folders: more static ones, by the
-    first part of their address. warm: load torch a moment after the start. Raises WrongUse for a damaged dataset.
+    first part of their address. warm: read ahead what the next page asks for. Raises WrongUse for a damaged dataset.
     """
     places = Runs(runs)
-    run_api, data_api = RunsApi(places), DataApi(data)
+    run_api, data_api = RunsApi(places), DataApi(data, warm=warm)
     dreams = DreamApi(places, data_api)
 
     @contextlib.asynccontextmanager
@@ -101,8 +98,6 @@ def make_app(
 async def _warm(run_api: RunsApi) -> None:
     with contextlib.suppress(OSError):  # whoever asks for what cannot be read is told so
         await run_in_threadpool(run_api.warm)
-    await asyncio.sleep(WARM_AFTER_S)
-    await run_in_threadpool(importlib.import_module, "worldmodel.web.dreaming")
 
 
 def _nothing(request: Request) -> Response:

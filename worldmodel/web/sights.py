@@ -45,7 +45,7 @@ class Sights:
         with self._lock:
             glances = self._runs.all()
             rows = [self._row(glance) for glance in glances]
-            names = {glance.run.id for glance in glances}
+            names = {glance.id for glance in glances}
             for gone in self._known.keys() - names:
                 del self._known[gone]
             return rows
@@ -56,12 +56,12 @@ class Sights:
             return self._row(glance)
 
     def _row(self, glance: Glance) -> Row:
-        known = self._known.get(glance.run.id)
+        known = self._known.get(glance.id)
         # What has not ended may end without a word, so it is looked at each time: these are few.
         if known is not None and known[0] == glance.signature and known[2]:
             return known[1]
         row, is_settled = _row_of(glance)
-        self._known[glance.run.id] = (glance.signature, row, is_settled)
+        self._known[glance.id] = (glance.signature, row, is_settled)
         return row
 
 

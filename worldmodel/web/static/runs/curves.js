@@ -11,7 +11,15 @@ export function curvesOf(id) {
   let asked = "";
   const kept = { names: [], constants: {}, stepsPerEpoch: null, series: {} };
 
-  async function look(names, signal) {
+  // One question at a time: an answer to an older one must not be put over a newer one's.
+  let last = Promise.resolve();
+  function look(names, signal) {
+    const mine = last.then(() => ask(names, signal));
+    last = mine.catch(() => {}); // whoever asked is told; the next may ask all the same
+    return mine;
+  }
+
+  async function ask(names, signal) {
     const wanted = [...names].sort().join(",");
     if (wanted !== asked) cursor = null;
     const query = { names: wanted, points: 600 };
