@@ -204,7 +204,12 @@ def test_the_past_is_in_the_next_interval(shell: Shell, dataset: Path, places: P
     raw = found["plan"]["told"]["raw_s"]
     assert found["low_s"] <= ratio * raw * 1.0001
     assert found["high_s"] >= ratio * raw * 0.9999
-    assert "1 earlier run took" in (places.cards / "night.md").read_text()
+    assert "1 earlier run took" in found["err"]
+    assert "night has begun: its card keeps the plan that it was decided by" in found["err"]
+    assert "no earlier plan to go by" in (places.cards / "night.md").read_text()
+    assert shell("card", "check", "night")[0] == 0
+    new(shell, dataset, name="next")
+    assert "1 earlier run took" in (places.cards / "next.md").read_text()
 
 
 # ---- pieces ------------------------------------------------------------------------------------------------------

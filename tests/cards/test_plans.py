@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from measured import A100, CPU, measured, plan_for, steps
-from mission import NewCard
+from mission import NewCard, WriteRun
 
 from worldmodel.cards.check import check
 from worldmodel.cards.gate import permit
@@ -148,6 +148,20 @@ def test_the_newest_plan_of_this_work_data_and_device(card: NewCard, places: Pla
     assert other.plan is not None, "another card with the same work has it too"
     assert other.plan.machine == CPU
     assert again(card("training.batch_size=64", name="third")).plan is None
+
+
+def test_its_own_plan_and_none_from_after_it_began(card: NewCard, places: Places, write_run: WriteRun) -> None:
+    view, other = card(), card(name="other")
+    mine = plan_for(view, at="2026-02-01T00:00:00.000+00:00")
+    theirs = plan_for(other, at="2026-03-01T00:00:00.000+00:00")
+    add(places.cards / FILE, [mine, theirs])
+    assert again(view).plan == mine, "another card's plan is newer, and not this card's"
+    write_run("night", started_at="2026-02-10T00:00:00+00:00")
+    rendered(again(view)).write()
+    add(places.cards / FILE, [plan_for(view, at="2026-02-20T00:00:00.000+00:00")])
+    found = again(view)
+    assert found.plan == mine, "what is measured after a run began is not what it was decided by"
+    assert check(found.file, places).is_good
 
 
 # ---- the table ---------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ after a tenth is compared with a tenth. Outcomes are kept beside the plans: they
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 
 from worldmodel.cards.plans import Outcome, Pair, Plan, Plans, add, is_device, now, read_plans, work_of
@@ -19,7 +19,7 @@ from worldmodel.cards.timing import Course
 from worldmodel.launch.board import look
 from worldmodel.runs.folder import RunFolder
 from worldmodel.runs.ledger import Entry, Ledger, entry_of
-from worldmodel.runs.planned import FILE, SAME_MOMENT
+from worldmodel.runs.planned import FILE
 from worldmodel.runs.prices import Prices, load_prices
 from worldmodel.training.config import Experiment, load_experiment
 
@@ -60,11 +60,10 @@ def plan_of(entry: Entry, plans: Plans) -> Plan | None:
     """The plan that a run had; None if it had none."""
     if entry.data.content_hash is None or not entry.config:
         return None
-    began = datetime.fromisoformat(entry.at)
-    for plan in plans.newest(work=work_of(entry.config), content_hash=entry.data.content_hash):
+    for plan in plans.newest(work=work_of(entry.config), content_hash=entry.data.content_hash, before=entry.at):
         machine = plan.machine
         same = machine.gpu == entry.gpu and (entry.gpu is not None or machine.num_cpus == entry.num_cpus)
-        if plan.speeds is not None and same and datetime.fromisoformat(plan.at) <= began + SAME_MOMENT:
+        if plan.speeds is not None and same:
             return plan
     return None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -35,7 +35,7 @@ from worldmodel.training.plan import Say
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What came of it. view: the card as it is now; run: what its training would do; tables: those that changed."""
+    """What came of it. view: the card with this plan; run: what its training would do; tables: those that changed."""
 
     plan: Plan
     view: View
@@ -99,7 +99,11 @@ def plan_card(
     add(places.cards / FILE, [plan])
     plans = Plans((*known.plans, plan), known.outcomes)
     after = view_of(view.file, places, data=view.facts.data, ledger=view.ledger, plans=plans)
-    return Planned(plan, after, run, _render(view, after) if write else ())
+    tables = _render(view, after) if write else ()
+    if why_not is None and after.plan != plan:
+        say(f"{card.run} has begun: its card keeps the plan that it was decided by")
+        after = replace(after, plan=plan, timing=timing)
+    return Planned(plan, after, run, tables)
 
 
 def told(timing: Timing) -> Told:

@@ -24,7 +24,7 @@ from pydantic import Field, PositiveInt, TypeAdapter, ValidationError
 from worldmodel.cards.timing import Speeds, StepTime
 from worldmodel.errors import WrongUse
 from worldmodel.runs.ledger import EntryCode, EntryData
-from worldmodel.runs.planned import Told
+from worldmodel.runs.planned import SAME_MOMENT, Told
 from worldmodel.runs.strict import Strict
 from worldmodel.tracking.jsonl import JsonlWriter
 
@@ -265,11 +265,14 @@ class Plans:
     outcomes: tuple[Outcome, ...] = ()
 
     def newest(self, *, work: str, content_hash: str, before: str | None = None) -> list[Plan]:
-        """Plans of the same work on the same data, the newest first. before: made no later than this time."""
+        """Plans of the same work on the same data, the newest first. before: that were there when a run began."""
+        limit = datetime.fromisoformat(before) + SAME_MOMENT if before else None
         found = [
             plan
             for plan in self.plans
-            if plan.work == work and plan.data.content_hash == content_hash and (before is None or plan.at <= before)
+            if plan.work == work
+            and plan.data.content_hash == content_hash
+            and (limit is None or datetime.fromisoformat(plan.at) <= limit)
         ]
         return sorted(found, key=lambda plan: plan.at, reverse=True)
 

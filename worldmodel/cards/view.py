@@ -110,17 +110,25 @@ def work_key(experiment: Experiment) -> str:
     return work_of(flat(experiment.model_dump(mode="json")))
 
 
-def plans_of(card: Card, experiment: Experiment, data: DataFacts, plans: Plans) -> tuple[Plan | None, Plan | None]:
-    """The newest plan that was measured on the card's device, and the newest one of any other."""
-    found = plans.newest(work=work_key(experiment), content_hash=data.content_hash)
+def plans_of(
+    card: Card, experiment: Experiment, data: DataFacts, plans: Plans, own: Entry | None = None
+) -> tuple[Plan | None, Plan | None]:
+    """The plan of a card, and the newest one of another device.
+
+    The card's own plans go before those of other cards with the same work. own: its run, if it has begun: what is
+    measured later is not what it was decided by.
+    """
+    before = own.at if own is not None and own.kind == "run" else None
+    found = plans.newest(work=work_key(experiment), content_hash=data.content_hash, before=before)
 
     def is_its(plan: Plan) -> bool:
         if plan.name == card.run:  # measured for this very card: whoever did so knew the machine
             return plan.why_not is None and plan.gpu_meant == card.backend.gpu
         return plan.speeds is not None and is_device(card.backend.gpu, plan.machine.gpu)
 
-    its = next(filter(is_its, found), None)
-    return its, next((plan for plan in found if plan is not its and not is_its(plan)), None)
+    fit = sorted(filter(is_its, found), key=lambda plan: plan.name != card.run)
+    others = [plan for plan in found if not is_its(plan)]
+    return (fit[0] if fit else None), (others[0] if others else None)
 
 
 def timing_of(facts: Facts, card: Card, price: Price | None, plan: Plan | None = None) -> Timing | None:
@@ -148,7 +156,8 @@ def view_of(
     facts = facts_of(resolved.experiment, found)
     price = load_prices(places.cards).of(file.card.backend.gpu)
     ledger = places.ledger() if ledger is None else ledger
-    plan, elsewhere = plans_of(file.card, resolved.experiment, found, places.plans() if plans is None else plans)
+    own = ledger.get(file.card.run)
+    plan, elsewhere = plans_of(file.card, resolved.experiment, found, plans or places.plans(), own)
     baselines, unknown = baselines_of(file.card.baselines, ledger)
     return View(
         file=file,
@@ -162,8 +171,5 @@ def view_of(
         ledger=ledger,
         baselines=baselines,
         unknown_baselines=unknown,
-        news=[
-            with_code(news, ledger.get(file.card.run))
-            for news in most_comparable(tuple(baselines), resolved.experiment, found)
-        ],
+        news=[with_code(news, own) for news in most_comparable(tuple(baselines), resolved.experiment, found)],
     )
