@@ -93,6 +93,7 @@ def test_a_card_is_measured_kept_and_rendered(shell: Shell, dataset: Path, place
     assert {finding["question"] for finding in found["findings"]} >= {"room_in_memory", "room_on_disk", "saving"}
 
 
+@pytest.mark.slow
 def test_the_heavy_steps_are_heavy(
     shell: Shell, dataset: Path, places: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,6 +113,7 @@ def test_the_heavy_steps_are_heavy(
     assert rolled == [4] * (kept.measured.heavy.num_steps + 2), "those that warm up among them"
 
 
+@pytest.mark.slow
 def test_a_stale_plan_is_known(shell: Shell, dataset: Path, places: Places) -> None:
     new(shell, dataset)
     plan(shell)
@@ -122,6 +124,7 @@ def test_a_stale_plan_is_known(shell: Shell, dataset: Path, places: Places) -> N
     assert "timing" in report["cards"][0]["stale"]
 
 
+@pytest.mark.slow
 def test_another_device_gets_what_it_may(shell: Shell, dataset: Path, places: Places) -> None:
     new(shell, dataset, "--backend", "modal", "--gpu", "A100-40GB")
     code, found = plan(shell)
@@ -172,6 +175,7 @@ def test_wrong_use(shell: Shell, dataset: Path, words: tuple[str, ...], said: st
     assert said in found["err"]
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_an_exit_code(shell: Shell, dataset: Path, places: Places) -> None:
     new(shell, dataset)
     card = places.cards / "night.md"
@@ -182,6 +186,7 @@ def test_what_does_not_fit_is_an_exit_code(shell: Shell, dataset: Path, places: 
     assert bad >= {"room_in_memory"}
 
 
+@pytest.mark.slow
 def test_the_past_is_in_the_next_interval(shell: Shell, dataset: Path, places: Places) -> None:
     """A run with a plan is an outcome, once; what it was off by is in the interval of the next plan."""
     new(shell, dataset)

@@ -58,6 +58,30 @@ def test_a_run_folder_as_an_entry(tmp_path: Path) -> None:
     assert entry.value("change_acc") is None
 
 
+def test_the_best_and_the_last_of_held_out_values_stand_apart(tmp_path: Path) -> None:
+    entry = entry_of(RunFolder.open(write_run(tmp_path, rows=ROWS)))
+    assert (entry.val_step, entry.val["val_loss/total"]) == (10, 0.3)
+    assert (entry.val_last_step, entry.val_last["val_loss/total"]) == (20, 0.4)
+    assert all(name.startswith("val_") for name in (*entry.val, *entry.val_last, *entry.val_ema))
+    with pytest.raises(WrongUse, match="val_last"):
+        result_from_elsewhere("a", source="s", val_last={"loss/total": 0.1})
+
+
+def test_what_a_run_took(tmp_path: Path) -> None:
+    run = write_run(tmp_path, rows=ROWS, ended=None)
+    events = [
+        {"event": "started", "step": 0, "num_steps": 20, "steps_per_epoch": 5},
+        {"event": "checkpoint", "step": 0, "seconds": 9.0, "stalled_s": 9.0},
+        {"event": "checkpoint", "step": 5, "seconds": 2.0, "stalled_s": 0.25},
+        {"event": "resumed", "step": 10, "num_steps": 20, "steps_per_epoch": 5, "lost_s": 4.0},
+    ]
+    (run / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    entry = entry_of(RunFolder.open(run))
+    assert entry.epoch_s == 0.75, "1.5 s for the ten steps after the first row"
+    assert entry.spent_s == 7.0, "what was lost and done again counts"
+    assert entry.stall_s == 0.25, "the first is waited for, and no stall"
+
+
 def test_a_run_that_goes_on_has_not_ended(tmp_path: Path) -> None:
     run = write_run(tmp_path, rows=ROWS)
     with (run / "events.jsonl").open("a") as file:
