@@ -89,6 +89,10 @@ def measure(arguments: Any, runs: Path, data: Path) -> dict[str, dict[str, float
                             response.read()
                         took = 1000 * (time.perf_counter() - began)
                         found[view].setdefault(f"api/{name}", []).append(took)
+    for cases in found.values():
+        cases["first, fastest"] = [
+            min(cases["first"])
+        ]  # on a machine that others use, nearest to what it would be alone
     return {view: {case: statistics.median(times) for case, times in cases.items()} for view, cases in found.items()}
 
 
