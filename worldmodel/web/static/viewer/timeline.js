@@ -2,7 +2,7 @@
 // Owns: its canvas and its slider. Must not: keep time.
 
 import { h, onTheme } from "../shell/dom.js";
-import { circle, fade, font, ink } from "../stage/paint.js";
+import { circle, fade, ink } from "../stage/paint.js";
 
 const HIGH = 58;
 const FULL = 60;
@@ -66,7 +66,6 @@ export class Timeline {
     for (const p of [0, 1]) this.#row(g, p, x, w);
     for (const { t, p } of this.deaths) { circle(g, x(t), p ? 52 : 5, 3.5); g.fillStyle = ink(p ? "--p1" : "--p0"); g.fill(); }
     for (const t of this.marks) { g.fillStyle = fade("--warn", 0.9); g.fillRect(x(t) - 0.5, 26, 1.5, 6); }
-    if (!this.rows) { font(g, 500, 11); g.fillStyle = ink("--ink-faint"); g.textBaseline = "middle"; g.textAlign = "left"; }
     g.fillStyle = ink("--ink");
     g.fillRect(x(this.t) - 1, 0, 2, HIGH);
   }
@@ -79,11 +78,11 @@ export class Timeline {
     g.fillRect(0, p ? middle : 0, w, middle);
     if (!this.rows) return;
     const { distance, other } = this.rows[p];
-    const wide = Math.max(1, w / this.length + 0.5);
     for (let t = 0; t < distance.length; t += 1) {
       const high = Math.sqrt(Math.min(1, distance[t] / FULL)) * (middle - 3);
       g.fillStyle = fade(p ? "--p1" : "--p0", other[t] ? 0.85 : 0.4);
-      g.fillRect(x(t), sign > 0 ? middle : middle - high, wide, Math.max(other[t] ? 2 : 0.5, high));
+      const left = Math.round(x(t));
+      g.fillRect(left, sign > 0 ? middle : middle - high, Math.max(1, Math.round(x(t + 1)) - left), Math.max(other[t] ? 2 : 0.5, high));
     }
   }
 }

@@ -191,6 +191,8 @@ class Viewer {
     this.#choose("over");
     this.open(clip, 0);
     announce(`A ${KINDS[clip.meta.kind]} of ${clip.num_frames} frames is made.`);
+    this.frame.focus({ preventScroll: true });
+    this.frame.scrollIntoView({ block: "nearest" });
     this.#play();
   }
 
@@ -305,7 +307,7 @@ class Viewer {
     const since = first(this.rows);
     fill(this.apart, head,
       h("dl", { class: "facts" },
-        [0, 1].map((p) => [h("dt", {}, `${clip.characters[p].name} away`), h("dd", { class: `of-p${p}` }, `${far[p].toFixed(1)} units, percent by ${this.rows[p].percent[t].toFixed(1)}`)]),
+        [0, 1].map((p) => [h("dt", {}, `${p + 1} · ${clip.characters[p].name} away`), h("dd", { class: `of-p${p}` }, `${far[p].toFixed(1)} units, percent by ${this.rows[p].percent[t].toFixed(1)}`)]),
         h("dt", {}, "First other state"), h("dd", {}, since === null ? "none" : [`frame ${clip.first_frame + since} `, h("button", { class: "button quiet small-button", type: "button", onclick: () => { this.#pause(); this.#seek(since); } }, "Go there")])),
       found.length ? h("div", { class: "scroll" }, h("table", { class: "fields" }, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Field"), h("th", { scope: "col" }, "Dream"), h("th", { scope: "col" }, "Truth"))), h("tbody", {}, found.slice(0, SHOWN_FIELDS).map((row) => h("tr", {}, h("th", { scope: "row" }, h("i", { class: `dot of-p${row.p}` }), row.label, h("span", { class: "unseen" }, ` of player ${row.p + 1}`)), h("td", { class: "mono" }, row.one), h("td", { class: "mono soft" }, row.other)))))) : h("p", { class: "small soft" }, "No field differs."),
       found.length > SHOWN_FIELDS ? h("p", { class: "small soft" }, `and ${found.length - SHOWN_FIELDS} more fields`) : null);
