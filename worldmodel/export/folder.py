@@ -26,11 +26,11 @@ from worldmodel.errors import WorldModelError, WrongUse
 from worldmodel.export import client, parity, shrink, speed, starts
 from worldmodel.export.extra import need, need_all
 from worldmodel.export.graph import make_graph, operators
+from worldmodel.export.model_card import model_card
 from worldmodel.export.runtime import Stepper
 from worldmodel.models.base import WorldModel, describe_weights, load_model
 from worldmodel.runs import atomic
 from worldmodel.runs.folder import RunFolder
-from worldmodel.schema import LAYOUT
 
 FILES = {"float32": "step.onnx", "int8": "step_int8.onnx", "half": "step_half.onnx"}
 CODEC, PARITY, CARD = "codec.json", "parity.json", "MODEL_CARD.md"
@@ -82,7 +82,7 @@ def export(run: Path, out: Path, data: Path | None = None, options: Options | No
         told = client.describe(model, about, files, sampling=options.sampling)
         atomic.write_text(aside / CODEC, client.dump(told))
         atomic.write_json(aside / PARITY, report)
-        atomic.write_text(aside / CARD, _card(about, files, report))
+        atomic.write_text(aside / CARD, model_card(about, report, lines(report), run if run.is_dir() else None))
     for line in lines(report):
         say(line)
     return report
@@ -223,32 +223,6 @@ def lines(report: dict[str, Any]) -> list[str]:
             + ", ".join(f"{name} {value['mean']:.4g}" for name, value in told.items())
         )
     return out
-
-
-def _card(about: dict[str, Any], files: dict[str, dict[str, Any]], report: dict[str, Any]) -> str:
-    origin = f"run `{about['run']}`, step {about['step']}" if about["run"] else "a weights file"
-    told = [
-        "# Model card",
-        "",
-        "A world model of Super Smash Bros. Melee: the state of both players and both controllers in, the next frame",
-        "out. Learned from Slippi replays; nothing of the game is in these files. A dream is not the game: its errors",
-        "grow with every frame that it makes of its own frames.",
-        "",
-        f"- From {origin}{', running mean of the weights' if about['ema'] else ''}; architecture `{about['arch']}`, "
-        f"heads `{about['heads']}`, {about['num_parameters']:,} parameters.",
-        f"- Weights SHA-256 `{about['weights_sha256']}`, codec `{LAYOUT.codec_hash}`, "
-        f"trained on dataset `{about['dataset'] or 'unknown'}`.",
-        f"- Files: {', '.join('`' + told['file'] + '`' for told in files.values())}; how to step them: `{CODEC}`.",
-        "",
-        "## Compared with the model it was made of",
-        "",
-        *(f"- {line}" for line in lines(report)),
-        "",
-        "## To be filled in by whoever publishes it",
-        "",
-        "Intended use, evaluation against held-out games (`worldmodel eval`), licence.",
-    ]
-    return "\n".join(told) + "\n"
 
 
 def _sha256(path: Path) -> str:

@@ -1,0 +1,96 @@
+"""`MODEL_CARD.md`: what was exported, in a page, as far as a run's folder knows it.
+
+Owns: its sections. Must not: measure anything (the evaluation is the run's own, by `worldmodel eval`).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from worldmodel.evaluation.page import number
+from worldmodel.evaluation.suite import RESULT_FILE
+from worldmodel.runs.folder import RunFolder
+from worldmodel.schema import LAYOUT
+
+_LIMITS = """\
+A dream is not the game: its errors grow with every frame that it makes of its own frames. It knows two players, the six
+legal stages, and what its games held; it has no items, no Nana, no teams. Nothing of the game is in these files: they
+hold what was learned from replays of it. Made to be played with, searched in and measured; not to judge a match by."""
+
+
+def model_card(about: dict[str, Any], report: dict[str, Any], parity: list[str], run: Path | None) -> str:
+    """The page. about: what is known of the weights; report, parity: the parity report, and in words; run: the run's
+    folder, None for a weights file alone."""
+    folder = None if run is None else RunFolder.open(run)
+    origin = "a weights file" if folder is None else f"run `{about['run']}`, step {about['step']:,}"
+    files = ", ".join(f"`{told['file']}`" for told in report["files"].values())
+    told = [
+        "# Model card",
+        "",
+        "A world model of Super Smash Bros. Melee: state of both players and both controllers in, the next frame out.",
+        "",
+        _LIMITS,
+        "",
+        f"- From {origin}{', running mean of the weights' if about['ema'] else ''}; architecture `{about['arch']}`, "
+        f"heads `{about['heads']}`, {about['num_parameters']:,} parameters.",
+        f"- Weights SHA-256 `{about['weights_sha256']}`, codec `{LAYOUT.codec_hash}`.",
+        f"- Files: {files}; how to step them: `codec.json`.",
+        "",
+        *([] if folder is None else [*_training(folder), *_measured(folder, about["weights_sha256"])]),
+        "## Compared with the model it was made of",
+        "",
+        *(f"- {line}" for line in parity),
+    ]
+    return "\n".join(told) + "\n"
+
+
+def _training(folder: RunFolder) -> list[str]:
+    """Data, code and the whole recipe."""
+    known = json.loads(folder.provenance.read_text(encoding="utf-8"))
+    data, code = known.get("dataset") or {}, known.get("code") or {}
+    size = f"{data['num_games']:,} games, {data['num_frames']:,} frames; " if "num_games" in data else ""
+    changed = " with changes" if code.get("dirty") else ""
+    return [
+        "## Training",
+        "",
+        f"- Data: {size}content hash `{data.get('content_hash', 'unknown')}`, split by match.",
+        f"- Code: {code.get('version', 'unknown')}, commit `{code.get('git_sha') or 'unknown'}`{changed}; "
+        f"torch {(known.get('versions') or {}).get('torch', 'unknown')}.",
+        "",
+        "```yaml",
+        folder.config.read_text(encoding="utf-8").strip(),
+        "```",
+        "",
+    ]
+
+
+def _measured(folder: RunFolder, sha256: str) -> list[str]:
+    """Headlines of the run's evaluation, if it is of these weights."""
+    told = ["## Measured on games it has not seen", ""]
+    file = folder.path / "report" / RESULT_FILE
+    result = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    if result is None or result["weights"]["sha256"] != sha256:
+        state = "Not evaluated" if result is None else "The run's evaluation is of other weights"
+        return [*told, f"{state}: `worldmodel eval`, then export again.", ""]
+    data = result["data"]
+    names = list(result["headlines"][0]["models"])
+    rows = [
+        f"{data['num_games']} games, {data['num_frames']:,} frames, held out by match; 95 % intervals over games.",
+        "",
+        f"| | unit | {' | '.join(names)} |",
+        f"|---|---|{'---|' * len(names)}",
+    ]
+    for row in result["headlines"]:
+        values = [_value(row["models"][name], row["unit"]) for name in names]
+        rows.append(f"| {row['name']} | {row['unit']} | {' | '.join(values)} |")
+    return [*told, *rows, ""]
+
+
+def _value(told: dict[str, Any], unit: str) -> str:
+    if told["value"] is None:
+        return str(told["reason"] or "")
+    low, high = told["low"], told["high"]
+    interval = "" if low is None or low == high else f" ({number(low, unit)} .. {number(high, unit)})"
+    return number(told["value"], unit) + interval
