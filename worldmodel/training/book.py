@@ -48,6 +48,8 @@ NAMES = (TOTAL, *(f"{LOSS_PREFIX}{group}" for group in GROUPS), "grad_norm")
 SHOWN = tuple(PREFIX + name for name in (*HEADLINES, TOTAL))
 """The card's metrics."""
 
+_LEAD_FAILED = "the lead process could not write its checkpoint"
+
 
 class Book:
     """One open run. Made by `open_book`."""
@@ -179,7 +181,7 @@ class Book:
         if has_ended:
             self._tell_saved()
         if has_any_failed:
-            raise WorldModelError("the lead process could not write its checkpoint")
+            raise WorldModelError(_LEAD_FAILED)
         self._tell_noises(stop)
         self._tell_published()
         self._stop_code = max(self._stop_code, code)
@@ -413,16 +415,24 @@ class Book:
         began = time.monotonic()
         self.log()
         self.state.unlogged = self.meter.unlogged
-        is_first = self._saved_step < 0
-        if self._files is not None and self._saved_step != self.state.step:
-            with self.beat.phase("saving") if wait or is_first else contextlib.nullcontext():
-                self._saver.save(self.state, reason=reason, wait=wait or is_first)
-        elif wait:
-            self._saver.settle()
+        is_first, error = self._saved_step < 0, None
+        try:
+            if self._files is not None and self._saved_step != self.state.step:
+                with self.beat.phase("saving") if wait or is_first else contextlib.nullcontext():
+                    self._saver.save(self.state, reason=reason, wait=wait or is_first)
+            elif wait:
+                self._saver.settle()
+            self._tell_saved()
+        except OSError as found:
+            error = found
+        (has_any_failed,) = self.team.agree(int(error is not None))  # else the others wait for a lead that is gone
+        if error is not None:
+            raise error
+        if has_any_failed:
+            raise WorldModelError(_LEAD_FAILED)
         self._saved_step = self.state.step
         self._last_save = time.monotonic()
         self._margin.pause(self._last_save - began)
-        self._tell_saved()
         self.pace.lap("")
 
     def _sync(self) -> None:
