@@ -50,7 +50,7 @@ def served(path: Path, port: int = 0) -> Iterator[Served]:
 
 @contextmanager
 def opened(browser: Any, url: str, **options: Any) -> Iterator[Any]:
-    """A page in a context of its own; at the end there must have been no word on its console."""
+    """A page of its own; at the end there must have been no word on its console, and no slip in its text."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, **options)
     page = context.new_page()
     page.set_default_timeout(LONG_MS)
@@ -61,6 +61,8 @@ def opened(browser: Any, url: str, **options: Any) -> Iterator[Any]:
         page.goto(url)
         yield page
         assert said == []
+        shown = page.inner_text("body")
+        assert [slip for slip in ("NaN", "undefined", "[object") if slip in shown] == []
     finally:
         context.close()
 

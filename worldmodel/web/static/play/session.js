@@ -40,6 +40,7 @@ export class Session {
         meta: { kind: "what-if", run: model.run, weights_sha256: model.weights_sha256, content_hash: model.dataset, start_frame: firstFrame, history: 0, seed, temperature: temperature || null, pads, source: "played in the browser" },
       });
       for (const row of told.rows) append(this.clip, row);
+      this.began = this.frame;
       this.times = [];
       this.saved.clear();
     });

@@ -164,7 +164,6 @@ class Play {
     const seed = this.wish.seed === "" ? Math.floor(Math.random() * 2 ** 31) : Number(this.wish.seed) >>> 0;
     this.seed = seed;
     await this.session.begin({ stage: Number(this.wish.stage), characters: [Number(this.wish.c0), Number(this.wish.c1)], temperature: Number(this.wish.t), seed, pads: this.#padsInWords(), entry: this.wish.begin === "entry" });
-    this.began = this.session.frame;
     this.stage.say();
   }
 
@@ -189,7 +188,7 @@ class Play {
   }
 
   #replayed(p, n) {
-    const k = n - this.began - 1;
+    const k = n - this.session.began - 1;
     if (!this.replay || k >= this.replay.num_frames) return neutral();
     const pad = this.session.codec.padsAt(this.replay.columns, k)[p];
     const axis = (role) => pad.axes[this.session.codec.pad.findIndex((row) => row.role === role)];
@@ -218,12 +217,12 @@ class Play {
   }
 
   #shown() {
-    const { clip, frame } = this.session;
-    const banner = frame - this.began < 50 && this.session.runs ? "Go" : null;
+    const { clip, frame, began } = this.session;
+    const banner = frame - began < 50 && this.session.runs ? "Go" : null;
     this.stage.show(clip, frame, { banner });
     this.line.max = String(frame);
     this.line.value = String(frame);
-    this.time.textContent = clock(frame - this.began);
+    this.time.textContent = clock(frame - began);
     if (frame % 30 === 0 || !this.session.runs) this.#pace();
   }
 
@@ -264,7 +263,7 @@ class Play {
     this.pause();
     this.overlay.hidden = true;
     const t = Number(this.line.value);
-    this.stage.show(this.session.clip, t, { banner: `Go on from here: ${clock(Math.max(0, t - this.began))}` });
+    this.stage.show(this.session.clip, t, { banner: `Go on from here: ${clock(Math.max(0, t - this.session.began))}` });
   }
 
   async #back(to) {
@@ -274,7 +273,7 @@ class Play {
 
   async #save() {
     await this.session.save("one");
-    this.note.textContent = `State of ${clock(this.session.frame - this.began)} saved.`;
+    this.note.textContent = `State of ${clock(this.session.frame - this.session.began)} saved.`;
   }
 
   async #restore() {
