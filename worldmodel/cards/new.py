@@ -21,6 +21,7 @@ from worldmodel.cards.tables import PRIOR_METRICS, TABLES
 from worldmodel.cards.view import Places, View, view_of
 from worldmodel.errors import WrongUse
 from worldmodel.evaluation.metrics import METRICS
+from worldmodel.launch.base import AFAR
 from worldmodel.runs.card import CardFile
 from worldmodel.runs.document import Document, marked
 from worldmodel.runs.ledger import VAL, Entry, Ledger
@@ -89,6 +90,9 @@ def new_card(
         "watched_by": [],
     }
     front |= {key: value for key, value in wishes.more.items() if value is not None}
+    if "checkpoints" not in wishes.more:
+        # A machine that goes with its disk must not take the checkpoints along.
+        front["checkpoints"]["publish"] = front["backend"].get("name") in AFAR
     if "estimate" not in front and (estimate := estimate_from(baselines, experiment, front["backend"].get("gpu"))):
         front["estimate"] = estimate
     text = f"---\n{front_text(front)}{_target_hints(front, baselines)}---\n{body(name)}"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from worldmodel.cards.view import View
+from worldmodel.launch.base import AFAR
 
 Severity = Literal["blocker", "warning", "not measured", "note", "ok"]
 ORDER: tuple[Severity, ...] = ("blocker", "warning", "not measured", "note", "ok")
@@ -39,5 +40,5 @@ def question(function: Question) -> Question:
 
 
 def is_remote(view: View) -> bool:
-    """Whether the run is on a machine that goes away."""
-    return view.file.card.backend.name != "local"
+    """Whether the run is on a machine that goes, and its disk with it."""
+    return view.file.card.backend.name in AFAR

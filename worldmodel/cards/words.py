@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from worldmodel.cards.news import UNKNOWN
 from worldmodel.cards.view import View
+from worldmodel.launch.base import AFAR
 from worldmodel.runs.ledger import VAL, Entry
 from worldmodel.runs.rulebook import RuleSpec
 from worldmodel.training.eta import duration
@@ -63,7 +64,7 @@ def word(value: object) -> str:
 def lost(view: View) -> str:
     """Work that the death of the process, or of a machine that is lent, can cost."""
     card = view.file.card
-    if card.backend.name != "local" and not card.checkpoints.publish:
+    if card.backend.name in AFAR and not card.checkpoints.publish:
         return "everything: the machine goes with its checkpoints, and none is published"
     return f"{card.checkpoints.every_min:g} min of work"
 

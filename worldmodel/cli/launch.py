@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from worldmodel.cli.begin import experiment_and_changes
 from worldmodel.cli.output import Json, Output
 from worldmodel.errors import WorldModelError, WrongUse
 
@@ -56,20 +57,12 @@ def launch(
     from worldmodel.runs.rulebook import read_rules
     from worldmodel.training.stop import seconds_of
 
-    if resume is not None and config is not None:
-        if "=" not in config:
-            raise WrongUse(f"--resume with {config}", "one of the two", "a run keeps the experiment that it began with")
-        overrides, config = [config, *(overrides or ())], None
-    if resume is None and (config is None or data is None):
-        raise WrongUse(
-            "no experiment" if config is None else "no --data",
-            "an experiment and a dataset",
-            "worldmodel launch CONFIG --data DATASET, or worldmodel launch --resume RUN",
-        )
+    config, changes = experiment_and_changes(
+        "launch", config, overrides, resumes=resume is not None, has_data=data is not None
+    )
     output = Output(as_json)
     if rules is not None:
         read_rules(rules)
-    changes = [*(overrides or ())]
     before = None if resume is None else read_order(board.find_run(resume, runs))
     backend = backend or (before.backend if before is not None else "local")
     # What does not lie here is a name on the platform's own disk.

@@ -29,7 +29,8 @@ def play(
         if not (model / site.CODEC).is_file():
             from worldmodel.export.folder import Options, export
 
-            print(f"exporting {run} (half a minute) ...", flush=True)
+            if model.exists():
+                print(f"exporting {run} (half a minute) ...", flush=True)
             options = Options(sampling=True, ema=ema, report=False)
             export(model, Path(folder) / "export", options=options, say=lambda line: None)
             model = Path(folder) / "export"

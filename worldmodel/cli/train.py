@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from worldmodel.cli.begin import experiment_and_changes
 from worldmodel.cli.output import Json, Output
-from worldmodel.errors import StoppedByRule, WrongUse
+from worldmodel.errors import StoppedByRule
 
 
 def train(
@@ -40,16 +41,9 @@ def train(
 
     On many devices: torchrun --nproc-per-node N -m worldmodel train ...
     """
-    if resume is not None and config is not None:
-        if "=" not in config:
-            raise WrongUse(f"--resume with {config}", "one of the two", "a run keeps the experiment that it began with")
-        overrides, config = [config, *(overrides or ())], None
-    if resume is None and (config is None or data is None):
-        raise WrongUse(
-            "no experiment" if config is None else "no --data",
-            "an experiment and a dataset",
-            "worldmodel train CONFIG --data DATASET, or worldmodel train --resume RUN",
-        )
+    config, changes = experiment_and_changes(
+        "train", config, overrides, resumes=resume is not None, has_data=data is not None
+    )
     from worldmodel.training.loop import FINISHED
     from worldmodel.training.run import resume_training, run_training
     from worldmodel.training.stop import process_age_s, seconds_of
@@ -64,7 +58,7 @@ def train(
         result = resume_training(
             resume,
             data=data,
-            overrides=overrides or (),
+            overrides=changes,
             epochs=epochs,
             device=device,
             time_limit_s=time_limit_s,
@@ -77,7 +71,7 @@ def train(
         result = run_training(
             config,
             data,
-            overrides=overrides or (),
+            overrides=changes,
             epochs=epochs,
             runs=runs,
             name=name,
