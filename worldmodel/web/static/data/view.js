@@ -10,9 +10,8 @@ const FILTERS = ["character", "stage", "version", "split"];
 const WAIT_MS = 180;
 
 export async function mount(element, { query }) {
-  await useStyle(new URL("./data.css", import.meta.url));
   const control = new AbortController();
-  const about = await get("data", { signal: control.signal });
+  const [about] = await Promise.all([get("data", { signal: control.signal }), useStyle(new URL("./data.css", import.meta.url))]);
   if (about.name === null) {
     fill(element, h("div", { class: "empty" }, h("h1", {}, "No dataset was given"), h("p", {}, "Start the app with one to see what it covers and to open its games:"), h("p", {}, h("code", {}, "worldmodel ui --data DATASET"))));
     return () => {};

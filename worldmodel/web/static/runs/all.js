@@ -146,8 +146,9 @@ export async function mount(element, { query }) {
         state.chosen = found.runs.filter((row) => row.state !== "broken" && row.step > 0).slice(0, FIRST_CHOSEN).map((row) => row.id);
       } else if (!state.isOwn && query.get("runs")) state.isOwn = true;
       problem.hidden = true;
+      const brought = bring(signal); // the curves are on their way while the rows are made
       show();
-      await bring(signal);
+      await brought;
       element.dataset.ready = "true";
     } catch (error) { tell(error); }
   }, EVERY_MS);

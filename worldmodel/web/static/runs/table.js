@@ -7,6 +7,7 @@ import { address } from "../shell/router.js";
 import { RUNNING, share, tag, why } from "./states.js";
 
 const PAGE = 60;
+const FIRST = 24; // rows of the first picture, more than a screen has; the rest of the page comes right after it
 const COLUMNS = [
   { key: "id", title: "Run", of: (row) => row.id },
   { key: "state", title: "State", of: (row) => row.state },
@@ -23,7 +24,7 @@ export function table(element, { ontoggle }) {
   let rows = [];
   let styles = new Map();
   let total = 0;
-  let num = PAGE;
+  let num = FIRST;
   let by = { key: "changed", isDown: true };
   let drawn = new Map(); // id -> {text, node}: only rows that changed are made anew, so that the focus stays
 
@@ -68,6 +69,10 @@ export function table(element, { ontoggle }) {
       return node;
     });
     drawn = kept;
+    if (num === FIRST && sorted.length > FIRST) {
+      num = PAGE;
+      requestAnimationFrame(() => setTimeout(draw));
+    }
     // Moving a row takes the focus from it; so nothing moves where nothing changed.
     const same = nodes.length === body.children.length && nodes.every((node, k) => node === body.children[k]);
     if (!same) {

@@ -31,8 +31,10 @@ export function url(path, query = {}) {
 }
 
 async function send(address, init) {
+  const asked = window.asked?.get(address); // by shell/first.js, for the first view
+  window.asked?.delete(address);
   try {
-    return await fetch(address, init);
+    return (await asked) ?? await fetch(address, init);
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ApiError("The server does not answer. Is `worldmodel ui` still running?", 0);
