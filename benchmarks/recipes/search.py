@@ -1,0 +1,152 @@
+"""A ladder of recipes, from the mission's to ours, one variable at a time, each measured on the same held-out games.
+
+    python benchmarks/recipes/search.py --data DATASET --out FOLDER [--only RUNG ...] [--seeds 0 1 2] [--epochs 2]
+    python benchmarks/recipes/search.py --out FOLDER --file RESULT.json        # what stands there, as one file
+
+Every rung is a run of its own with a card, launched, evaluated and closed by the product's own verbs; what is there
+already is not made again. `docs/results.md` is written from the filed results (`page.py`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+REVIEWER = "search.py"
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One change. on: the rung below, whose overrides it keeps. says: what is changed, for people."""
+
+    says: str
+    overrides: tuple[str, ...]
+    on: str | None
+
+
+_SEQUENCE = "data={mode: sequence, length: 64, burn_in: 8}"
+_WEIGHTS = ("binary=5", "dynamics=6", "ground=1", "last_hit_by=1", "last_attack=0.5", "hurtbox=0.5")
+RUNGS: dict[str, Rung] = {
+    "card": Rung("the mission's recipe to the letter", (), None),
+    "sequence": Rung(
+        "sequences of 64 instead of windows of 10: a loss on 56 frames of each",
+        (_SEQUENCE, "model.chunk_size=64", "training.batch_size=16"),
+        "card",
+    ),
+    "heads": Rung(
+        "heads that say a change to a prior, gated, instead of the card's", ("model.heads=residual",), "sequence"
+    ),
+    "rate": Rung(
+        "learning rate 5e-3 with a warm-up, weight decay 1e-4",
+        ("training.lr=5e-3", "training.warmup_fraction=0.05", "training.weight_decay=1e-4"),
+        "heads",
+    ),
+    "weights": Rung("more weight on rare things", tuple(f"loss_weights.{one}" for one in _WEIGHTS), "rate"),
+    "quiet": Rung("without the card's noise", ("scheduled_sampling=null",), "weights"),
+    "mean": Rung("the running mean of the weights", ("training.ema=0.999",), "quiet"),
+    "own-frames": Rung(
+        "one sequence in four is shown up to 12 frames of the model's own",
+        ("self_forcing={every: 4, max_frames: 12, begin: 0.1, reach: 0.6}",),
+        "mean",
+    ),
+    "noise": Rung("our noise, per field and corrective", ("context_noise={}",), "own-frames"),
+    "changes": Rung("changes of the action state weigh five times", ("emphasis={action_change: 5}",), "own-frames"),
+    "events": Rung(
+        "hits, deaths, landings and respawns have a share of the loss",
+        ("emphasis={events: {hit: 0.05, death: 0.02, landing: 0.05, respawn: 0.02}}",),
+        "own-frames",
+    ),
+    "swap": Rung("half of the sequences with the players swapped", ("symmetry={swap: 0.5}",), "own-frames"),
+    "mirror": Rung("half of the sequences mirrored", ("symmetry={mirror: 0.5}",), "own-frames"),
+    "both": Rung("swapped and mirrored", ("symmetry={swap: 0.5, mirror: 0.5}",), "own-frames"),
+}
+
+
+def overrides_of(name: str) -> list[str]:
+    """All overrides of a rung, those of the rungs below first."""
+    rung = RUNGS[name]
+    return [*(overrides_of(rung.on) if rung.on else ()), *rung.overrides]
+
+
+def verb(*words: str, cwd: Path, may: tuple[int, ...] = (0,)) -> dict[str, Any]:
+    """Run `worldmodel ... --json` and read its last line."""
+    command = [sys.executable, "-m", "worldmodel", *words, "--json"]
+    done = subprocess.run(command, cwd=cwd, stdout=subprocess.PIPE, text=True)
+    if done.returncode not in may:
+        raise SystemExit(f"{' '.join(words)}: exit code {done.returncode}")
+    lines = done.stdout.strip().splitlines()
+    found: dict[str, Any] = json.loads(lines[-1]) if lines else {}
+    return found
+
+
+def measure(name: str, seed: int, out: Path, data: Path, epochs: int) -> None:
+    """Card, launch, evaluation, close-out of one rung; nothing if its result is there."""
+    run = f"{name}-s{seed}"
+    folder = out / "runs" / run
+    if (folder / "report" / "result.json").is_file():
+        return
+    began = time.monotonic()
+    if not (out / "cards" / f"{run}.md").is_file():
+        changes = [*overrides_of(name), f"training.seed={seed}", f"training.epochs={epochs}"]
+        verb("card", "new", "--from", str(HERE / "card.yaml"), "--data", str(data), "--name", run,
+             "--goal", RUNGS[name].says, *changes, cwd=out)  # fmt: skip
+    if not folder.is_dir():
+        verb("card", "review", run, "--by", REVIEWER, "--approve", cwd=out)
+        verb("card", "launch", run, cwd=out)
+    while verb("status", run, cwd=out, may=(0, 1, 3))["state"] in ("starting", "running"):
+        time.sleep(5)
+    has_mean = any(one.startswith("training.ema=") for one in overrides_of(name))
+    verb("eval", str(folder), *(["--ema"] if has_mean else []), cwd=out)
+    verb("card", "close", run, cwd=out)
+    print(f"{run}: {time.monotonic() - began:.0f} s", flush=True)
+
+
+def collected(out: Path) -> dict[str, Any]:
+    """Of every rung and seed that was measured: what it is, and its headlines."""
+    rungs: dict[str, Any] = {}
+    for name, rung in RUNGS.items():
+        results = sorted((out / "runs").glob(f"{name}-s[0-9]*/report/result.json"))
+        if not results:
+            continue
+        told = [json.loads(path.read_text(encoding="utf-8")) for path in results]
+        rungs[name] = {
+            "says": rung.says,
+            "on": rung.on,
+            "overrides": list(rung.overrides),
+            "seeds": {
+                path.parents[1].name.rpartition("-s")[2]: {
+                    "weights": one["weights"], "data": one["data"], "headlines": one["headlines"],
+                }
+                for path, one in zip(results, told, strict=True)
+            },
+        }  # fmt: skip
+    return {"benchmark": "recipes", "rungs": rungs}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--data", type=Path, help="folder of a dataset; without it nothing is trained")
+    parser.add_argument("--only", nargs="*", choices=list(RUNGS), default=list(RUNGS))
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0])
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--file", type=Path, help="write all results there")
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    if given.data is not None:
+        for seed in given.seeds:
+            for name in given.only:
+                measure(name, seed, given.out.resolve(), given.data.resolve(), given.epochs)
+    if given.file is not None:
+        given.file.write_text(json.dumps(collected(given.out), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
