@@ -208,6 +208,7 @@ def ablate(name: Name, data: Data = None, cards: Cards = CARDS, runs: Runs = RUN
 def launch(
     name: Name,
     detach: Annotated[bool, typer.Option("--detach", help="Do not wait until it is well begun.")] = False,
+    share_device: Annotated[bool, typer.Option("--share-device", help="Though another run has the device.")] = False,
     instead_of: Annotated[
         str | None, typer.Option(hidden=True, help="The run whose fallback this one is; its supervisor says so.")
     ] = None,
@@ -249,6 +250,7 @@ def launch(
         time_limit_s=backend.timeout_s and float(backend.timeout_s * (1 + backend.retries)),
         asks=asks_of(view.file.card, cards),
         processes=backend.devices,
+        share_device=share_device,
         card=start.Carded(view.file.path, view.file.document.text, view.hash, instead_of),
         wait=not detach,
         tell=lambda what, text: output.say(f"{what:>10}  {text}"),
