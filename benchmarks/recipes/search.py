@@ -99,7 +99,7 @@ def measure(name: str, seed: int, out: Path, data: Path, epochs: int) -> None:
              "--goal", RUNGS[name].says, *changes, cwd=out)  # fmt: skip
     if not folder.is_dir():
         verb("card", "review", run, "--by", REVIEWER, "--approve", cwd=out)
-        verb("card", "launch", run, cwd=out)
+        verb("card", "launch", run, "--share-device", cwd=out)
     while verb("status", run, cwd=out, may=(0, 1, 3))["state"] in ("starting", "running"):
         time.sleep(5)
     has_mean = any(one.startswith("training.ema=") for one in overrides_of(name))
