@@ -77,6 +77,18 @@ def test_geometry_is_sane(stage):
     assert len({stage.ground, *(platform.ground for platform in stage.platforms)}) == 1 + len(stage.platforms)
 
 
+@pytest.mark.parametrize("stage", list(stages.GEOMETRY.values()), ids=lambda stage: stage.name)
+def test_surfaces_that_change_places_lie_opposite(stage):
+    spans = {platform.ground: (platform.left, platform.right, platform.height) for platform in stage.platforms}
+    if stage.number != 2:  # the Fountain's side platforms move
+        opposite = sorted((-right, -left, height) for left, right, height in spans.values())
+        assert (opposite == sorted(spans.values())) == (stage.mirrored is not None)
+    for a, b in stage.mirrored or ():
+        assert (a in spans) == (b in spans)
+        if a in spans:
+            assert spans[a][:2] == (-spans[b][1], -spans[b][0])
+
+
 def test_pad_grids():
     masks = LAYOUT.pad_buttons.codec.masks
     assert set(masks) <= set(pad.BUTTONS.values())

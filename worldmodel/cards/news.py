@@ -30,7 +30,7 @@ WATCHING = (
 )
 """Keys that change no weight, but for the last bits of sums."""
 
-SWITCHED = ("emphasis", "scheduled_sampling", "context_noise", "self_forcing")
+SWITCHED = ("symmetry", "emphasis", "scheduled_sampling", "context_noise", "self_forcing")
 """Sections that are there or not."""
 
 KINDS = {"model": "arch", "data": "mode"}

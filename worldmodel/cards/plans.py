@@ -35,7 +35,7 @@ SAME_WORK = (
     "training.epochs", "training.lr", "training.weight_decay", "training.warmup_fraction", "training.grad_clip",
     "training.seed", "training.log_every_steps", "training.log_every_s", "training.val_every_fraction",
     "training.val_windows", "training.checkpoint_every_min", "training.keep_last", "loss_weights.",
-    "scheduled_sampling.", "context_noise.", "emphasis.", "self_forcing.begin", "self_forcing.reach",
+    "scheduled_sampling.", "context_noise.", "symmetry.", "emphasis.", "self_forcing.begin", "self_forcing.reach",
 )  # fmt: skip
 """Keys, and beginnings of keys, that a step's time does not depend on. That a section is there at all counts."""
 

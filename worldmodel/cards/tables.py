@@ -33,6 +33,7 @@ from worldmodel.runs.ledger import VAL
 from worldmodel.training.config import SequenceData
 from worldmodel.training.disturbance import make_disturbances
 from worldmodel.training.eta import duration
+from worldmodel.training.symmetry import make_symmetries
 
 PRIOR_METRICS = ("val_change_acc", "val_pos_mae", "val_loss/total")
 """Columns of the table of earlier runs if a card has no targets."""
@@ -122,10 +123,12 @@ def training(view: View) -> Sheet:
 
     steps, per_epoch = view.facts.num_steps, view.facts.steps_per_epoch.value
     disturbed = make_disturbances(view.experiment, steps.value, max(1, per_epoch), torch.device("cpu"))
-    lines = [line for disturbance in disturbed for line in disturbance.describe()]
+    symmetries = make_symmetries(view.experiment, torch.device("cpu"))
+    turned = symmetries.describe() if symmetries is not None else []
+    lines = turned + [line for disturbance in disturbed for line in disturbance.describe()]
     weights = ", ".join(f"{group}={weight:g}" for group, weight in view.experiment.weights.items())
     notes = (
-        ["What the model is shown is disturbed:\n\n" + "\n".join(f"- {line.strip()}" for line in lines)]
+        ["What the model is shown is turned or disturbed:\n\n" + "\n".join(f"- {line.strip()}" for line in lines)]
         if lines
         else []
     )

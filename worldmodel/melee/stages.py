@@ -12,6 +12,8 @@ How each number was checked, on 248 real two-player games (2.2 million frames) o
 - blast zones: all 1,513 deaths have their first frame outside. Living bodies are inside left and right on every
   frame, and inside bottom but for a few held or thrown ones. The top kills bodies in hitstun only; others fly above it.
 - ground ids: the `ground` of the same frames.
+- mirrored surfaces: the two of a pair hold grounded bodies at opposite x. Dream Land is no mirror of itself (above). Of
+  the others, what moves by itself (Randall, the Fountain's platforms, a transformed Stadium) does so unseen.
 - Fountain of Dreams: the side platforms move; heights seen run from 0.375 (almost in the floor) to 27.375. The floor
   is stepped: 0.0029 in the middle, 0.6239 past |x| 53.585, a slope from 51.26 between.
 - Yoshi's Story: the floor is flat to |x| 39.2 and slopes to -3.5 at the ledges. Randall, the cloud, is not listed.
@@ -97,6 +99,9 @@ class Stage:
     spawns: tuple[tuple[float, float], tuple[float, float]]
     """(x, y) in the first row of a match, of the player of the lower port and of the other."""
     platforms: tuple[Platform, ...] = ()
+    mirrored: tuple[tuple[int, int], ...] | None = None
+    """Ids of surfaces that change places when the stage is mirrored left-right; all others stay. None: the mirrored
+    stage is another one."""
 
     @property
     def name(self) -> str:
@@ -122,6 +127,7 @@ GEOMETRY: dict[int, Stage] = {
             Platform(21.0, 49.5, 22.125, 1),
             Platform(-14.25, 14.25, 42.75, 2),
         ),
+        mirrored=((0, 1), (3, 7), (4, 6)),
     ),
     3: Stage(
         number=3,
@@ -136,6 +142,7 @@ GEOMETRY: dict[int, Stage] = {
         bottom=-111.0,
         spawns=((-40.0, 32.0), (40.0, 32.0)),
         platforms=(Platform(-55.0, -25.0, 25.0, 35), Platform(25.0, 55.0, 25.0, 36)),
+        mirrored=((35, 36), (51, 54), (52, 53)),
     ),
     8: Stage(
         number=8,
@@ -154,6 +161,7 @@ GEOMETRY: dict[int, Stage] = {
             Platform(28.0, 59.5, 23.45, 5),
             Platform(-15.75, 15.75, 42.0, 4),
         ),
+        mirrored=((1, 5), (2, 6)),
     ),
     28: Stage(
         number=28,
@@ -190,6 +198,7 @@ GEOMETRY: dict[int, Stage] = {
             Platform(20.0, 57.6, 27.2, 4),
             Platform(-18.8, 18.8, 54.4, 3),
         ),
+        mirrored=((0, 5), (2, 4)),
     ),
     32: Stage(
         number=32,
@@ -203,6 +212,7 @@ GEOMETRY: dict[int, Stage] = {
         top=188.0,
         bottom=-140.0,
         spawns=((-60.0, 10.0), (60.0, 10.0)),
+        mirrored=((0, 2),),
     ),
 }
 """Geometry by external stage id. Fountain's side platforms are at two of the heights at which they rest."""

@@ -239,6 +239,17 @@ class SelfForcing(Strict):
         return self
 
 
+class Symmetry(Strict):
+    """Windows that are shown another way round, which the physics does not mind: more games out of the same.
+
+    swap: share of windows in which the players change places. mirror: share in which left and right do, on the stages
+    that are mirrors of themselves.
+    """
+
+    swap: Share = 0.0
+    mirror: Share = 0.0
+
+
 class Emphasis(Strict):
     """Rows that count for more in the loss.
 
@@ -259,6 +270,7 @@ class Experiment(Strict):
     data: Annotated[WindowData | SequenceData, Field(discriminator="mode")]
     training: Training = Training()
     loss_weights: LossWeights = LossWeights()
+    symmetry: Symmetry | None = None
     emphasis: Emphasis | None = None
     scheduled_sampling: ScheduledSampling | None = None
     context_noise: ContextNoise | None = None

@@ -156,6 +156,8 @@ def _step_until_over(plan: Plan, state: TrainState, book: Book, stop: StopReques
         state.model.train()
         for batch in plan.batches.epoch(epoch, first_batch=first_batch):
             carried = None
+            if plan.symmetries is not None:
+                batch = plan.symmetries.apply(batch, step=state.step, slots=plan.slots)
             book.pace.lap("data")
             for chunk, is_last in chunks(batch, plan.experiment):
                 carried = step(chunk, book.meter, book.pace, carried=carried, touched=book.tell_touched)

@@ -25,6 +25,7 @@ from worldmodel.training.device import uses_bf16, uses_compile
 from worldmodel.training.disturbance import Disturbance, Slots, make_disturbances
 from worldmodel.training.emphasis import Emphasizer, make_emphasis
 from worldmodel.training.optim import Schedule
+from worldmodel.training.symmetry import Symmetries, make_symmetries
 from worldmodel.training.team import ALONE, Team
 from worldmodel.training.validation import Validation, make_validation
 
@@ -39,6 +40,7 @@ class Plan:
     batches: Batches
     validation: Validation | None
     schedule: Schedule
+    symmetries: Symmetries | None
     disturbances: list[Disturbance]
     emphasis: Emphasizer | None
     device: torch.device
@@ -139,6 +141,7 @@ def make_plan(experiment: Experiment, dataset: Dataset, device: torch.device, te
         batches,
         make_validation(dataset, experiment, device, team),
         schedule,
+        make_symmetries(experiment, device),
         make_disturbances(experiment, schedule.num_steps, steps_per_epoch, device),
         make_emphasis(experiment, dataset, device),
         device,
@@ -189,6 +192,8 @@ def describe(plan: Plan) -> list[str]:
     lines.append(f"learning rate by step  {rates}")
     if training.ema is not None:
         lines.append(f"a running mean of the weights (decay {training.ema:g}) is kept and validated beside them")
+    if plan.symmetries is not None:
+        lines += plan.symmetries.describe()
     for disturbance in plan.disturbances:
         lines += disturbance.describe()
     if plan.emphasis is not None:
