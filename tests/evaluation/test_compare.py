@@ -19,6 +19,7 @@ from worldmodel.errors import WrongUse
 from worldmodel.evaluation import bootstrap, suite
 from worldmodel.evaluation import compare as room
 from worldmodel.evaluation.compare import Side
+from worldmodel.evaluation.subject import RESULT_FILE
 from worldmodel.evaluation.suite import Settings
 from worldmodel.models.base import WorldModel
 from worldmodel.runs.folder import RunFolder
@@ -129,7 +130,7 @@ def test_losses_of_other_heads_are_left_out(in_memory: SimpleNamespace, tmp_path
 
 def test_torn_and_foreign_results_are_refused_in_one_line(in_memory: SimpleNamespace, tmp_path: Path) -> None:
     run = evaluated(tmp_path / "a", naive("copy_last"))
-    path = run.report / suite.RESULT_FILE
+    path = run.report / RESULT_FILE
     whole = path.read_text()
     for text, told in (
         ("garbage", "no JSON"),

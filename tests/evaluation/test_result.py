@@ -19,6 +19,7 @@ from worldmodel.evaluation import heldout, result, suite
 from worldmodel.evaluation import page as page_room
 from worldmodel.evaluation.bootstrap import Estimate
 from worldmodel.evaluation.metrics import METRICS
+from worldmodel.evaluation.subject import RESULT_FILE
 from worldmodel.evaluation.suite import Settings
 from worldmodel.models.base import WorldModel, make_model, save_weights
 from worldmodel.runs import atomic
@@ -173,7 +174,7 @@ def test_a_run_is_evaluated_and_its_report_says_what_the_json_says(in_memory: Si
     dataset = memory_dataset()
     run = make_run(tmp_path, tiny())
     found = suite.evaluate_run(run, dataset, SETTINGS, quiet=True)
-    stored = json.loads((run.report / suite.RESULT_FILE).read_text())
+    stored = json.loads((run.report / RESULT_FILE).read_text())
     assert stored == json.loads(json.dumps(found.json))
     assert stored["weights"]["sha256"] == run.newest_checkpoint()[0].meta["files"]["weights.safetensors"]
     assert stored["data"]["content_hash"] == "c0ffee"
@@ -305,7 +306,7 @@ def test_numbers_that_did_not_move_with_the_weights_are_told(in_memory: SimpleNa
     again = suite.evaluate_run(run, dataset, SETTINGS, quiet=True).json
     assert not any("earlier result" in text for text in again["canaries"]), "the same weights may give the same numbers"
     stale = dict(first["weights"], sha256="another")
-    atomic.write_json(run.report / suite.RESULT_FILE, first | {"weights": stale})
+    atomic.write_json(run.report / RESULT_FILE, first | {"weights": stale})
     told = suite.evaluate_run(run, dataset, SETTINGS, quiet=True).json
     assert any("earlier result of other weights" in text for text in told["canaries"])
 

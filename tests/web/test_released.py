@@ -8,10 +8,10 @@ import json
 import torch
 
 from worldmodel.dynamics.world import World
+from worldmodel.evaluation.subject import released
 from worldmodel.models.base import describe_weights, load_model
 from worldmodel.nn.frames import Pads
 from worldmodel.schema import LAYOUT
-from worldmodel.web.play import released
 
 WEIGHTS = "weights.safetensors"
 

@@ -209,15 +209,16 @@ def logging(view: View) -> Sheet:
 
 
 def prior_runs(view: View) -> Sheet:
-    """Baselines, with held-out values and others kept apart."""
+    """Baselines, with held-out values and others kept apart. One that goes on has none yet: they would move under the
+    card, and make it stale, for as long as it trains."""
     metrics = [target.metric for target in view.file.card.targets if target.metric.startswith(VAL)] or PRIOR_METRICS
     rows = tuple(
         (
             entry.name,
             data_words(entry),
-            f"{entry.epochs:.3g}" if entry.epochs is not None else "",
-            *(prior_value(entry, metric) for metric in metrics),
-            entry.notes or entry.source,
+            f"{entry.epochs:.3g}" if entry.epochs is not None and not entry.goes_on else "",
+            *("" if entry.goes_on else prior_value(entry, metric) for metric in metrics),
+            f"{entry.notes or entry.source}{', has not ended' if entry.goes_on else ''}",
         )
         for entry in view.baselines
     )

@@ -78,7 +78,8 @@ def _side(run: RunFolder, data: Path | None, device: str | None, like: Side | No
     """A run's result, read or made. like: the other side, which says how."""
     from worldmodel.cli.measuring import dataset_for, settings_for
     from worldmodel.evaluation.compare import differences_of, read_side
-    from worldmodel.evaluation.suite import RESULT_FILE, evaluate_run
+    from worldmodel.evaluation.subject import RESULT_FILE
+    from worldmodel.evaluation.suite import evaluate_run
     from worldmodel.training.device import choose_device
 
     newest = run.newest_checkpoint()[0].meta["files"].values()

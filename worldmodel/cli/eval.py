@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+from math import isclose
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from worldmodel.cli.output import Json, Output
+from worldmodel.errors import WrongUse
+from worldmodel.evaluation import subject
+
+if TYPE_CHECKING:
+    from worldmodel.evaluation.suite import Evaluation
+
+
+_SAME = 1e-4
+"""Relative difference up to which two numbers are one: what sums lose on another machine."""
+_WAY = ("max_frames", "rollouts", "horizon", "long", "per_event", "counterfactuals", "seed", "ema")
+"""Options that a release answers by itself."""
 
 
 def eval(
-    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    context: typer.Context,
+    run: Annotated[
+        Path | None, typer.Argument(help="Run folder, or a release: an export with its weights and their evaluation.")
+    ] = None,
+    released: Annotated[
+        bool, typer.Option("--released", help="The weights that come with the package, the way its model card did.")
+    ] = False,
     data: Annotated[Path | None, typer.Option(help="Dataset (default: the one that the run was trained on).")] = None,
     max_frames: Annotated[
         int, typer.Option(min=0, help="Held-out frames to judge one step ahead, a seeded choice; 0 for all.")
@@ -31,18 +49,38 @@ def eval(
         bool, typer.Option("--ema", help="Judge the running mean of the weights, if the run keeps one.")
     ] = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 (default: the best there is).")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the report on a release.")] = Path("released-report"),
     as_json: Json = False,
 ) -> None:
-    """Measure a run on held-out games, one step ahead and in the closed loop, beside naive baselines."""
+    """Measure a run on held-out games, one step ahead and in the closed loop, beside naive baselines.
+
+    A release is measured the way it was before, and compared with what its model card says.
+    """
+    if (run is None) is not released:
+        raise WrongUse(
+            "no run" if run is None else f"{run} and --released", "one of the two",
+            "worldmodel eval RUN, or worldmodel eval --released --data DATASET",
+        )  # fmt: skip
+    folder = run or subject.released()
+    if (folder / subject.WEIGHTS_FILE).is_file():
+        given = [name for name in _WAY if _is_given(context, name)]
+        if given:
+            raise WrongUse(
+                f"--{given[0].replace('_', '-')} with a release", "no option of that kind",
+                "leave it out: a release is measured the way that its numbers were",
+            )  # fmt: skip
+        _again(folder, data, out, allow_train=allow_train, device=device, output=Output(as_json))
+        return
+    assert run is not None
     from worldmodel.cli.measuring import dataset_for, settings_for
     from worldmodel.evaluation.suite import evaluate_run
     from worldmodel.runs.folder import RunFolder
     from worldmodel.training.device import choose_device
 
     output = Output(as_json)
-    folder = RunFolder.open(run)
+    opened = RunFolder.open(run)
     settings = settings_for(
-        folder,
+        opened,
         max_frames=max_frames or None,
         num_rollouts=rollouts,
         horizon=horizon,
@@ -52,14 +90,25 @@ def eval(
         seed=seed,
     )
     done = evaluate_run(
-        folder,
-        dataset_for(folder, data),
+        opened,
+        dataset_for(opened, data),
         settings,
         split="train" if allow_train else "val",
         allow_train=allow_train,
         ema=ema,
         device=choose_device(device),
     )
+    _tell(done, output)
+    output.result(done.summary)
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _tell(done: Evaluation, output: Output) -> None:
+    """What came out, for people."""
     summary = done.summary
     for warning in summary["warnings"]:
         output.say(f"WARNING {warning}")
@@ -85,4 +134,47 @@ def eval(
         reached, missed = summary["tier"]["reached"], summary["tier"]["missed"]
         output.say(f"tier: {reached or 'none'}" + (f"; the next one fails on {', '.join(missed)}" if missed else ""))
     output.say(f"report: {summary['report']}")
-    output.result(summary)
+
+
+def _again(
+    folder: Path, data: Path | None, out: Path, *, allow_train: bool, device: str | None, output: Output
+) -> None:
+    """Measure a release as it was measured, and say whether its numbers are these."""
+    from worldmodel.dataset.store import open_dataset
+    from worldmodel.evaluation.suite import evaluate
+    from worldmodel.evaluation.sums import MODEL
+    from worldmodel.training.device import choose_device
+
+    if data is None:
+        raise WrongUse("no --data", "a dataset to measure on", "ingest replays, and give the folder with --data")
+    weights, before = subject.of_release(folder, out)
+    done = evaluate(
+        weights,
+        open_dataset(data),
+        subject.settings_of(before),
+        split="train" if allow_train else "val",
+        allow_train=allow_train,
+        device=choose_device(device),
+    )
+    _tell(done, output)
+    now = {row["name"]: row["models"][MODEL] for row in done.json["headlines"]}
+    then = {row["name"]: row["models"][MODEL] for row in before["headlines"]}
+    is_same_data = before["data"]["content_hash"] == done.json["data"]["content_hash"] and not allow_train
+    moved = {name: (then[name], now[name]) for name in then.keys() & now.keys() if not _equal(then[name], now[name])}
+    if not is_same_data:
+        output.say("not the games of the model card: its numbers are of others, and these are new ones")
+    elif not moved:
+        output.say(f"reproduced: all {len(then)} numbers of the model card")
+    else:
+        output.say(f"reproduced: {len(then) - len(moved)} of {len(then)} numbers of the model card; not these:")
+        for name, (old, new) in moved.items():
+            output.say(f"  {name}: {old['value']:.6g} there, {new['value']:.6g} here")
+    output.result(
+        done.summary | {"same_data": is_same_data, "moved": sorted(moved), "num_reproduced": len(then) - len(moved)}
+    )
+
+
+def _equal(old: dict[str, Any], new: dict[str, Any]) -> bool:
+    if old["value"] is None or new["value"] is None:
+        return old["value"] is new["value"]
+    return isclose(old["value"], new["value"], rel_tol=_SAME, abs_tol=1e-9)

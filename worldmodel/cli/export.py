@@ -36,6 +36,10 @@ def export(
         ),
     ] = False,
     ema: Annotated[bool, typer.Option("--ema", help="The running mean of the weights, if the run keeps one.")] = False,
+    release: Annotated[
+        bool,
+        typer.Option("--release", help="Also the weights and their evaluation: what `eval FOLDER` can measure again."),
+    ] = False,
     data: Annotated[
         Path | None, typer.Option(help="Dataset to compare on, its held-out games (default: matches made on the spot).")
     ] = None,
@@ -66,6 +70,7 @@ def export(
         half=half,
         sampling=sampling or web is not None,
         ema=ema,
+        release=release,
         report=not no_report,
         rollouts=rollouts,
         frames=frames,

@@ -21,8 +21,9 @@ def play(
     import tempfile
     import webbrowser
 
+    from worldmodel.evaluation.subject import released
     from worldmodel.web import site
-    from worldmodel.web.play import Served, released
+    from worldmodel.web.play import Served
 
     with tempfile.TemporaryDirectory(prefix="worldmodel-play-") as folder:
         model = released() if run is None else run

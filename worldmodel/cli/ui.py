@@ -30,7 +30,7 @@ def ui(
     from worldmodel.web.extra import need_all
 
     need_all()
-    from worldmodel.web.play import RELEASED
+    from worldmodel.evaluation.subject import RELEASED
     from worldmodel.web.server import Listening, make_app
     from worldmodel.web.site import CODEC, MODEL, read_codec
 

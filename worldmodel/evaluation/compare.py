@@ -20,7 +20,8 @@ from worldmodel.evaluation import bootstrap, compare_page, sums
 from worldmodel.evaluation.bootstrap import Estimate
 from worldmodel.evaluation.metrics import LOSS_PREFIX
 from worldmodel.evaluation.result import RESULT_VERSION, STEP
-from worldmodel.evaluation.suite import FORKS_FILE, RESULT_FILE, SUMS_FILE
+from worldmodel.evaluation.subject import RESULT_FILE
+from worldmodel.evaluation.suite import FORKS_FILE, SUMS_FILE
 from worldmodel.evaluation.sums import Ledger, Measure
 from worldmodel.runs import atomic
 

@@ -1,4 +1,4 @@
-"""The evaluation of a run: its newest weights, beside the naive baselines, on held-out games, written to its report.
+"""The evaluation of weights, beside the naive baselines, on held-out games, written to a report.
 
 Owns: provenance, what makes two results comparable, the files of `report/`. Must not: choose frames, define a metric.
 """
@@ -23,14 +23,14 @@ from worldmodel.evaluation.heldout import HELD_OUT
 from worldmodel.evaluation.metrics import METRICS
 from worldmodel.evaluation.protocol import Found, Settings, evaluate_model
 from worldmodel.evaluation.protocol import baselines as baselines
+from worldmodel.evaluation.subject import RESULT_FILE, Subject, of_run
 from worldmodel.evaluation.sums import MODEL
 from worldmodel.models import base
 from worldmodel.models.base import WorldModel, load_model
 from worldmodel.runs import atomic
-from worldmodel.runs.folder import CheckpointFolder, RunFolder
+from worldmodel.runs.folder import RunFolder
 from worldmodel.runs.provenance import code_version
 
-RESULT_FILE = "result.json"
 REPORT_FILE = "index.html"
 SUMS_FILE = "sums.arrow"
 FORKS_FILE = "forks.arrow"
@@ -96,40 +96,51 @@ def evaluate_run(
 ) -> Evaluation:
     """Evaluate the newest whole checkpoint of a run and write its report. `ema`: the running mean of its weights.
 
-    Raises WrongUse for a folder that is no run, a run without a checkpoint, a dataset of another schema, a split that
-    was trained on (unless `allow_train`), a split without games or with none that is long enough.
+    Raises WrongUse for a folder that is no run, or a run without a checkpoint, and as `evaluate` does.
     """
     folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
-    checkpoint, problems = folder.newest_checkpoint()
-    weights = checkpoint.weights_ema if ema else checkpoint.weights
-    if ema and not weights.is_file():
-        raise WrongUse(
-            f"{folder.id} keeps no running mean of its weights", "training.ema in its experiment", "leave --ema out"
-        )
-    about = base.describe_weights(weights)
+    subject = of_run(folder, ema=ema)
+    return evaluate(subject, dataset, settings, split=split, allow_train=allow_train, device=device, quiet=quiet)
+
+
+def evaluate(
+    subject: Subject,
+    dataset: Dataset,
+    settings: Settings,
+    *,
+    split: Split = HELD_OUT,
+    allow_train: bool = False,
+    device: torch.device | str = "cpu",
+    quiet: bool = False,
+) -> Evaluation:
+    """Evaluate weights and write their report.
+
+    Raises WrongUse for a dataset of another schema, a split that was trained on (unless `allow_train`), a split without
+    games or with none that is long enough.
+    """
+    about = base.describe_weights(subject.weights)
     if about["store_hash"] != dataset.manifest.store_hash:
         raise WrongUse(
             f"{dataset.path} is stored by schema {dataset.manifest.store_hash}",
-            f"{about['store_hash']}, by which {folder.id} was trained",
+            f"{about['store_hash']}, by which {subject.name} was trained",
             "ingest the replays again with this version, or train again",
         )
-    model = load_model(weights, device=device)
+    model = load_model(subject.weights, device=device)
     games = heldout.choose_games(dataset, split=split, allow_train=allow_train)
     started = time.monotonic()
     found = evaluate_model(model, dataset, games, settings, device=device, quiet=quiet)
-    warnings = [f"a newer checkpoint was damaged: {problem}" for problem in problems]
+    warnings = list(subject.warnings)
     if split != HELD_OUT:
         warnings.insert(
             0, f"TRAINING GAMES: split {split!r} holds games that models learn from; no claim rests on this"
         )
-    told = _trained_on(folder)
-    same = None if told is None else told == dataset.content_hash
+    same = None if subject.trained_on is None else subject.trained_on == dataset.content_hash
     json_value: dict[str, Any] = {
         "result_version": result.RESULT_VERSION,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - started, 1),
-        "run": folder.id,
-        "weights": _weights(checkpoint, weights, about, model),
+        "run": subject.name,
+        "weights": _weights(subject, about, model),
         "data": {
             "name": dataset.path.name,
             "content_hash": dataset.content_hash,
@@ -146,48 +157,39 @@ def evaluate_run(
         "canaries": result.canaries(
             found.json["teacher_forced"],
             found.json["closed_loop"],
-            _earlier(folder.report / RESULT_FILE),
-            sha256=checkpoint.meta["files"][weights.name],
+            _earlier(subject.report / RESULT_FILE),
+            sha256=subject.sha256,
         ),
         "metrics": [asdict(metric) for metric in METRICS],
         "curves": [asdict(metric) for metric in CURVE_METRICS],
         **found.json,
     }
-    write(json_value, found, folder.report)
-    return Evaluation(json_value, folder.report)
+    write(json_value, found, subject.report)
+    return Evaluation(json_value, subject.report)
 
 
 def write(json_value: dict[str, Any], found: Found, folder: Path) -> None:
-    """Write sums, result.json and the page to a run's report folder, each whole or not at all.
+    """Write sums, result.json and the page to a report folder, each whole or not at all.
 
     The result names its sums by their hashes (key "files"), so that files of two evaluations are never taken for one.
     """
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     ledgers = {SUMS_FILE: found.ledger} | ({} if found.forks is None else {FORKS_FILE: found.forks})
     json_value["files"] = {name: sums.write(ledger, folder / name) for name, ledger in ledgers.items()}
     atomic.write_json(folder / RESULT_FILE, json_value)
     atomic.write_text(folder / REPORT_FILE, report.render(json_value))
 
 
-def _weights(
-    checkpoint: CheckpointFolder, weights: Path, about: Mapping[str, Any], model: WorldModel
-) -> dict[str, Any]:
+def _weights(subject: Subject, about: Mapping[str, Any], model: WorldModel) -> dict[str, Any]:
     return {
-        "sha256": checkpoint.meta["files"][weights.name],
-        "step": checkpoint.step,
-        "ema": weights == checkpoint.weights_ema,
+        "sha256": subject.sha256,
+        "step": subject.step,
+        "ema": subject.is_mean,
         "arch": model.config.arch,
         "heads": model.config.heads,
         "num_parameters": model.num_parameters(),
         **{key: about[key] for key in ("codec_hash", "store_hash", "code_version")},
     }
-
-
-def _trained_on(folder: RunFolder) -> str | None:
-    """Content hash of the dataset that the run was trained on, if it says so."""
-    dataset = json.loads(folder.provenance.read_text(encoding="utf-8")).get("dataset") or {}
-    told = dataset.get("content_hash")
-    return None if told is None else str(told)
 
 
 def _earlier(path: Path) -> dict[str, Any] | None:

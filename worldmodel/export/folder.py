@@ -6,6 +6,7 @@
     codec.json        what a client must know
     parity.json       what was compared, and how far apart it was
     MODEL_CARD.md     what this is, in a page
+    weights.safetensors, result.json    if asked for: what makes it a release, which anyone can measure again
 
 Owns: these names, the order of work, and that nothing is written which is not the model. Must not: parse a flag.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,7 @@ import torch
 
 from worldmodel.dataset.store import Dataset, open_dataset
 from worldmodel.errors import WorldModelError, WrongUse
+from worldmodel.evaluation.subject import RESULT_FILE, WEIGHTS_FILE, of_run
 from worldmodel.export import client, parity, shrink, speed, starts
 from worldmodel.export.extra import need, need_all
 from worldmodel.export.graph import make_graph, operators
@@ -53,6 +56,7 @@ class Options:
     half: bool = False
     sampling: bool = False
     ema: bool = False
+    release: bool = False
     report: bool = True
     rollouts: int = 16
     frames: int = parity.FRAMES
@@ -69,6 +73,7 @@ def export(run: Path, out: Path, data: Path | None = None, options: Options | No
     need_all()
     _may_write(out)
     weights, about = find_weights(run, ema=options.ema)
+    measured = _measured(run, about["weights_sha256"]) if options.release else None
     model = load_model(weights)
     stretches = _stretches(None if data is None else open_dataset(data), options)
     with atomic.new_folder(out) as aside:
@@ -82,6 +87,9 @@ def export(run: Path, out: Path, data: Path | None = None, options: Options | No
         told = client.describe(model, about, files, sampling=options.sampling)
         atomic.write_text(aside / CODEC, client.dump(told))
         atomic.write_json(aside / PARITY, report)
+        if measured is not None:
+            shutil.copyfile(weights, aside / WEIGHTS_FILE)
+            shutil.copyfile(measured, aside / RESULT_FILE)
         atomic.write_text(aside / CARD, model_card(about, report, lines(report), run if run.is_dir() else None))
     for line in lines(report):
         say(line)
@@ -106,15 +114,9 @@ def find_weights(run: Path, *, ema: bool) -> tuple[Path, dict[str, Any]]:
             )
         weights, origin = run, {"run": None, "step": None, "ema": False, "dataset": None}
     else:
-        folder = RunFolder.open(run)
-        checkpoint = folder.newest_checkpoint()[0]
-        weights = checkpoint.weights_ema if ema else checkpoint.weights
-        if not weights.is_file():
-            raise WrongUse(
-                f"{folder.id} keeps no running mean of its weights", "training.ema in its experiment", "leave --ema out"
-            )
-        dataset = json.loads(folder.provenance.read_text(encoding="utf-8")).get("dataset") or {}
-        origin = {"run": folder.id, "step": checkpoint.step, "ema": ema, "dataset": dataset.get("content_hash")}
+        subject = of_run(RunFolder.open(run), ema=ema)
+        weights = subject.weights
+        origin = {"run": subject.name, "step": subject.step, "ema": ema, "dataset": subject.trained_on}
     told = describe_weights(weights)
     return weights, origin | {
         "arch": told["config"]["arch"],
@@ -124,6 +126,21 @@ def find_weights(run: Path, *, ema: bool) -> tuple[Path, dict[str, Any]]:
         "codec_hash": told["codec_hash"],
         "code_version": told["code_version"],
     }
+
+
+def _measured(run: Path, sha256: str) -> Path:
+    """The evaluation of a run. Raises WrongUse if it has none of these weights."""
+    file = run / "report" / RESULT_FILE
+    if not file.is_file():
+        raise WrongUse(f"no evaluation in {run}", "one of these weights", "worldmodel eval RUN, with --ema as here")
+    of = json.loads(file.read_text(encoding="utf-8"))["weights"]["sha256"]
+    if of != sha256:
+        raise WrongUse(
+            f"the evaluation in {run} is of weights {of[:16]}",
+            f"of {sha256[:16]}",
+            "worldmodel eval RUN, with --ema as here",
+        )  # fmt: skip
+    return file
 
 
 def _stretches(dataset: Dataset | None, options: Options) -> starts.Stretches:

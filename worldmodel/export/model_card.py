@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from worldmodel.evaluation.page import number
-from worldmodel.evaluation.suite import RESULT_FILE
+from worldmodel.evaluation.subject import RESULT_FILE
 from worldmodel.runs.folder import RunFolder
 from worldmodel.schema import LAYOUT
 

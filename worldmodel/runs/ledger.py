@@ -116,6 +116,11 @@ class Entry(Strict):
         return values
 
     @property
+    def goes_on(self) -> bool:
+        """Whether it is a run that has not said that it ended."""
+        return self.kind == "run" and self.ended is None
+
+    @property
     def is_complete(self) -> bool:
         """Whether `config` is all of it, so that a key that is not there is one that the run had not."""
         return self.kind == "run"

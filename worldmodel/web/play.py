@@ -12,21 +12,11 @@ import socketserver
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import worldmodel
 from worldmodel.errors import WrongUse
 
-RELEASED = Path(worldmodel.__file__).parent / "released"
-"""The export that ships in the package."""
 _TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".gz": "application/gzip", ".json": "application/json",
           ".svg": "image/svg+xml", ".css": "text/css", ".html": "text/html; charset=utf-8", ".md": "text/markdown",
           ".webmanifest": "application/manifest+json", "": "application/octet-stream"}  # fmt: skip
-
-
-def released() -> Path:
-    """The folder of the released export. Raises WrongUse while there is none."""
-    if not (RELEASED / "codec.json").is_file():
-        raise WrongUse("no released weights in this package", "a run", "worldmodel play RUN")
-    return RELEASED
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):

@@ -1,0 +1,102 @@
+"""Weights that are measured: a run's newest, or those of a release, which anyone can measure again.
+
+Owns: what is known of weights before they are loaded, and where their report goes. Must not: load or measure them.
+
+A release is the folder of an export that has the weights themselves and the evaluation that was made of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import worldmodel
+from worldmodel.errors import WrongUse
+from worldmodel.runs.folder import RunFolder
+
+if TYPE_CHECKING:
+    from worldmodel.evaluation.protocol import Settings
+
+RESULT_FILE = "result.json"
+"""Of a report folder, and of a release."""
+WEIGHTS_FILE = "weights.safetensors"
+"""Of a release."""
+RELEASED = Path(worldmodel.__file__).parent / "released"
+"""The release that ships in the package."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Weights. name: of their run; trained_on: content hash of the dataset, if known; report: where results go;
+    warnings: what a reader of any result must know first."""
+
+    name: str
+    weights: Path
+    sha256: str
+    step: int | None
+    is_mean: bool
+    trained_on: str | None
+    report: Path
+    warnings: tuple[str, ...] = ()
+
+
+def of_run(folder: RunFolder, *, ema: bool) -> Subject:
+    """The newest whole checkpoint of a run; ema: the running mean of its weights. Raises WrongUse."""
+    checkpoint, problems = folder.newest_checkpoint()
+    weights = checkpoint.weights_ema if ema else checkpoint.weights
+    if ema and not weights.is_file():
+        raise WrongUse(
+            f"{folder.id} keeps no running mean of its weights", "training.ema in its experiment", "leave --ema out"
+        )
+    dataset = json.loads(folder.provenance.read_text(encoding="utf-8")).get("dataset") or {}
+    told = dataset.get("content_hash")
+    return Subject(
+        folder.id,
+        weights,
+        checkpoint.meta["files"][weights.name],
+        checkpoint.step,
+        ema,
+        None if told is None else str(told),
+        folder.report,
+        tuple(f"a newer checkpoint was damaged: {problem}" for problem in problems),
+    )
+
+
+def of_release(folder: Path, report: Path) -> tuple[Subject, dict[str, Any]]:
+    """The weights of a release, and the result that goes with them. Raises WrongUse for a folder that has not both."""
+    weights, file = folder / WEIGHTS_FILE, folder / RESULT_FILE
+    for path in (weights, file):
+        if not path.is_file():
+            raise WrongUse(
+                f"no {path.name} in {folder}", "a release: an export with its weights and their evaluation",
+                "worldmodel export RUN --release --out FOLDER, after worldmodel eval RUN",
+            )  # fmt: skip
+    result = json.loads(file.read_text(encoding="utf-8"))
+    with weights.open("rb") as opened:
+        sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
+    told = result["weights"]
+    if told["sha256"] != sha256:
+        raise WrongUse(
+            f"{file} is of weights {told['sha256'][:16]}", f"of those beside it, {sha256[:16]}", "export them again"
+        )
+    data = result["data"]
+    trained_on = data["content_hash"] if data["is_the_training_dataset"] else None
+    return Subject(result["run"], weights, sha256, told["step"], told["ema"], trained_on, report), result
+
+
+def settings_of(result: dict[str, Any]) -> Settings:
+    """How a result was measured."""
+    from worldmodel.evaluation.protocol import Settings
+
+    told = result["settings"]
+    return Settings(**{field.name: told[field.name] for field in fields(Settings) if field.name in told})
+
+
+def released() -> Path:
+    """The folder of the released weights. Raises WrongUse while there are none."""
+    if not (RELEASED / WEIGHTS_FILE).is_file():
+        raise WrongUse("no released weights in this package", "a run", "train one")
+    return RELEASED
