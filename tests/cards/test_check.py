@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -108,6 +109,21 @@ def test_several_problems_are_all_said(card: NewCard) -> None:
     report = check(CardFile.of(Document.parse(text, Path("night.md"))), card(name="other").places)
     assert len(report.problems) == 2
     assert list(report.stale) == ["data", "prior-runs"]
+
+
+def test_a_training_beside_it_does_not_make_a_card_stale(card: NewCard, write_run: WriteRun, places: Places) -> None:
+    run = write_run("before")
+    view = card(baselines=["before"])
+    cell = "run folder before, has not ended"
+    assert cell in view.file.document.block("prior-runs")
+    later = {"kind": "val", "step": 20, "epoch": 2.0, "weights": "raw", "val_pos_mae": 0.1}
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps(later) + "\n")
+    assert check(CardFile.of(Document.parse(view.file.path.read_text(), view.file.path)), places).is_good
+    with (run / "events.jsonl").open("a") as file:
+        file.write(json.dumps({"event": "ended", "step": 20, "reason": "finished"}) + "\n")
+    report = check(CardFile.of(Document.parse(view.file.path.read_text(), view.file.path)), places)
+    assert list(report.stale) == ["prior-runs"], "its result is news"
 
 
 def test_an_unknown_table(card: NewCard) -> None:
