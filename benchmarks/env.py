@@ -20,8 +20,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import finish, interleave, median_ratio, parser, table
+from common import finish, parser, table
 
+from worldmodel.bench.clock import interleave, median_ratio
 from worldmodel.dataset.blocks import load_block
 from worldmodel.dataset.store import open_dataset
 from worldmodel.dynamics.events import StateRows

@@ -13,8 +13,9 @@ import tempfile
 from pathlib import Path
 
 import torch
-from common import finish, interleave, median_ratio, parser, table
+from common import finish, parser, table
 
+from worldmodel.bench.clock import interleave, median_ratio
 from worldmodel.export import shrink
 from worldmodel.export.extra import need
 from worldmodel.export.graph import make_graph, operators

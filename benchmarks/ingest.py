@@ -13,8 +13,9 @@ import tempfile
 from pathlib import Path
 
 import peppi_py
-from common import finish, interleave, median_ratio, parser, replay_folder, table
+from common import finish, parser, replay_folder, table
 
+from worldmodel.bench.clock import interleave, median_ratio
 from worldmodel.dataset.ingest import ingest
 from worldmodel.dataset.store import open_dataset
 from worldmodel.replays.parse import parse_replay

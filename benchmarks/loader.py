@@ -25,10 +25,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import finish, interleave, median_ratio, parser, table
+from common import finish, parser, table
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from worldmodel.bench.clock import interleave, median_ratio
 from worldmodel.dataset.ingest import ingest
 from worldmodel.dataset.rows import ROW
 from worldmodel.dataset.store import open_dataset

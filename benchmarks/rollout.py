@@ -18,16 +18,18 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from common import Timing, finish, interleave, median_ratio, parser, table
+from common import finish, parser, table
 from standin import Block as FieldBlock
-from torch import Tensor, nn
+from torch import Tensor
 
+from worldmodel.bench.ceilings import copy_bandwidth
+from worldmodel.bench.clock import Timing, interleave, median_ratio
+from worldmodel.bench.rollouts import Walk, begin, floor_bytes
 from worldmodel.dynamics.live import Live
-from worldmodel.dynamics.moment import Moment, flat_carried
+from worldmodel.dynamics.moment import Moment
 from worldmodel.dynamics.policies import random
 from worldmodel.dynamics.step import advance
 from worldmodel.dynamics.world import World
-from worldmodel.melee.stages import LEGAL_STAGES
 from worldmodel.models.base import WorldModel, make_model
 from worldmodel.nn.codec import Prediction
 from worldmodel.nn.frames import Context, Pads, State
@@ -89,16 +91,6 @@ def _shifted(window: Tensor, newest: Tensor) -> Tensor:
     return torch.cat([window[:, 1:], newest[:, None]], 1)
 
 
-class Walk:
-    """Step after step through worlds."""
-
-    def __init__(self, world: World, moment: Moment, pads: Pads) -> None:
-        self.world, self.moment, self.pads = world, moment, pads
-
-    def __call__(self) -> None:
-        self.moment = self.world.step(self.moment, self.pads)
-
-
 def main() -> None:
     options = parser(__doc__ or "")
     options.add_argument("--threads", type=int, default=2)
@@ -153,9 +145,7 @@ def measure(
     alone: seconds are CPU seconds, else of the wall.
     """
     worlds = World(model)
-    moment = worlds.fresh([LEGAL_STAGES[b % len(LEGAL_STAGES)] for b in range(streams)], [(2, 20)] * streams)
-    generator = torch.Generator(device=model.like.device).manual_seed(0)
-    pads = random(moment.state, moment.frames, generator)
+    moment, pads = begin(worlds, model, streams)
     cases: dict[str, Callable[[], object]] = {"step": Walk(worlds, moment, pads)}
     if compiled:
         torch._dynamo.reset()
@@ -198,31 +188,6 @@ def _repeated(case: Callable[[], object], frames: int, model: WorldModel) -> Cal
             torch.cuda.synchronize()
 
     return run
-
-
-def floor_bytes(model: WorldModel, streams: int) -> float:
-    """What a frame of all streams must move: every matrix once, every stream's state in and out.
-
-    Copies read and write, and so is their bandwidth counted: both directions.
-    """
-    tables = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
-    weights = sum(p.numel() * p.element_size() for p in model.parameters() if id(p) not in tables)
-    state = sum(t.numel() * t.element_size() for t in flat_carried(model.init_state(1)))
-    return weights + 2.0 * streams * state
-
-
-def copy_bandwidth(device: torch.device) -> float:
-    """Bytes per second, read and written, of the best of some large copies."""
-    source = torch.ones(1 << (28 if device.type == "cuda" else 26), device=device)
-    target = torch.empty_like(source)
-    best = float("inf")
-    for _ in range(8):
-        started = time.perf_counter()
-        target.copy_(source)
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        best = min(best, time.perf_counter() - started)
-    return 2 * source.numel() * source.element_size() / best
 
 
 def flatness(model: WorldModel) -> float:

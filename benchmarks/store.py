@@ -10,8 +10,9 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from common import finish, interleave, parser, replay_folder, table
+from common import finish, parser, replay_folder, table
 
+from worldmodel.bench.clock import interleave
 from worldmodel.dataset.blocks import load_block
 from worldmodel.dataset.ingest import ingest
 from worldmodel.dataset.pack import pack

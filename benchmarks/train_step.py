@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import finish, interleave, median_ratio, parser, table
+from common import finish, parser, table
 from standin import StandInStep
 from torch.utils.flop_counter import FlopCounterMode
 
+from worldmodel.bench.clock import interleave, median_ratio
 from worldmodel.dataset.ingest import ingest
 from worldmodel.dataset.store import Dataset, open_dataset
 from worldmodel.replays.source import iter_sources
@@ -35,9 +36,14 @@ from worldmodel.training.plan import make_plan
 from worldmodel.training.step import Step
 
 CPU = torch.device("cpu")
-OWN = ["scheduled_sampling=null", "model.heads=card", "training.val_windows=0", "data.block_frames=100000"]
+OWN = ["scheduled_sampling=null", "training.val_windows=0", "data.block_frames=100000"]
 CASES = {
     "card, windows K = 10": ("mamba2-medium-gpu", ["training.batch_size=256"]),
+    "card, windows K = 60": (
+        "mamba2-medium-gpu",
+        ["data={mode: window, context_len: 60}", "training.batch_size=64", "model.chunk_size=60"],
+    ),
+    "mlp, windows K = 10": ("mamba2-medium-gpu", ["model={arch: mlp, heads: card}", "training.batch_size=256"]),
     "card, sequences of 256": (
         "mamba2-medium-gpu",
         ["data={mode: sequence, length: 256, burn_in: 0}", "training.batch_size=8", "model.chunk_size=64"],

@@ -25,7 +25,7 @@ LEVELS = {
     "evaluation": 7,
     "training": 8, "env": 8, "export": 8,
     "cards": 9,
-    "web": 10,
+    "web": 10, "bench": 10,
     "cli": 11,
 }  # fmt: skip
 
