@@ -1,13 +1,8 @@
-"""A training killed with SIGKILL at random moments and resumed each time ends as one that was left alone, bit by bit.
-
-Also --stall: how long the training thread stands still for a checkpoint of the card's model, written by the same thread
-and by another.
-"""
+"""A training killed with SIGKILL at random moments and resumed ends as one that was left alone, bit by bit."""
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 import tempfile
 import time
@@ -84,70 +79,6 @@ def kill(place: Path, *, num_kills: int, seed: int, epochs: int, compiled: bool)
     sys.exit(bool(report.differences))
 
 
-def stall(place: Path, rounds: int) -> None:
-    """A checkpoint of the card's model with its optimiser and a running mean, by the same thread and by another."""
-    import copy
-
-    import torch
-
-    from worldmodel.models.base import make_model
-    from worldmodel.runs.folder import RunFolder
-    from worldmodel.training.checkpoint import TrainState
-    from worldmodel.training.config import find_experiment, load_experiment
-    from worldmodel.training.optim import make_optimizer
-    from worldmodel.training.saver import Saver
-
-    experiment = load_experiment(find_experiment("mamba2-medium-gpu"))
-    model = make_model(experiment.model)
-    state = TrainState(model, make_optimizer(model, experiment.training), ema=copy.deepcopy(model))
-    for parameter in model.parameters():
-        parameter.grad = torch.randn_like(parameter)
-    state.optimizer.step()
-    run = RunFolder.create(place, experiment="stall", name="stall")
-    saver = Saver(run, experiment, steps_per_epoch=10**9)
-    took: dict[str, list[float]] = {"same thread": [], "other thread": [], "other thread, until on the disk": []}
-    for _ in range(rounds + 1):
-        for wait in (True, False):
-            state.step += 1
-            began = time.perf_counter()
-            saver.save(state, reason="test", wait=wait)
-            seconds = time.perf_counter() - began
-            saver.settle()
-            took["same thread" if wait else "other thread"].append(seconds)
-            if not wait:
-                took["other thread, until on the disk"].append(time.perf_counter() - began)
-    left = torch.randn(64, 64)
-
-    def work() -> float:
-        """Forty small operations: what a step is to the interpreter, whose lock both threads want."""
-        began = time.perf_counter()
-        for _ in range(40):
-            torch.tanh(left @ left)
-        return time.perf_counter() - began
-
-    alone, beside = [work() for _ in range(500)], []
-    for _ in range(rounds):
-        state.step += 1
-        saver.save(state, reason="test")
-        while saver.look() == (False, False):
-            beside.append(work())
-        saver.settle()
-    saver.close()
-    slower = statistics.mean(beside) / statistics.mean(alone)
-    size = sum(file.stat().st_size for file in run.all_checkpoints()[-1].path.iterdir())
-    timed = {name: values[1:] for name, values in took.items()}
-    rows: list[list[object]] = [
-        [name, 1000 * statistics.median(values), 1000 * min(values), 1000 * max(values)]
-        for name, values in timed.items()
-    ]
-    print(f"{model.num_parameters():,} parameters, {size / 1e6:.0f} MB a checkpoint")
-    table(["training waits for", "median ms", "least ms", "most ms"], rows)
-    print(f"while one is written, small operations of the training thread take {slower:.2f} times as long")
-    medians = {name: round(1000 * statistics.median(values), 1) for name, values in timed.items()}
-    result = {"num_parameters": model.num_parameters(), "bytes": size, "rounds": rounds, "median_ms": medians}
-    finish("stall", result | {"slower_while_written": round(slower, 3)})
-
-
 def _tell(text: str) -> None:
     print(text, flush=True)
 
@@ -158,17 +89,12 @@ def main() -> None:
     made.add_argument("--seed", type=int, default=20261123)
     made.add_argument("--epochs", type=int, default=40, help="length of the run that is killed")
     made.add_argument("--compile", action="store_true", help="with torch.compile")
-    made.add_argument("--stall", action="store_true", help="instead: what a checkpoint costs the training thread")
-    made.add_argument("--rounds", type=int, default=10, help="of --stall")
     made.add_argument("--keep", type=Path, help="a new folder for the runs (default: a temporary one)")
     told = made.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         place = told.keep or Path(temporary)
         place.mkdir(parents=True, exist_ok=True)
-        if told.stall:
-            stall(place, told.rounds)
-        else:
-            kill(place, num_kills=told.kills, seed=told.seed, epochs=told.epochs, compiled=told.compile)
+        kill(place, num_kills=told.kills, seed=told.seed, epochs=told.epochs, compiled=told.compile)
 
 
 if __name__ == "__main__":
