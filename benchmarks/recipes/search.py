@@ -63,6 +63,14 @@ RUNGS: dict[str, Rung] = {
         ("emphasis={events: {hit: 0.05, death: 0.02, landing: 0.05, respawn: 0.02}}",),
         "own-frames",
     ),
+    "relative": Rung(
+        "each player sees where the other is, along its own facing", ("model.relative=true",), "own-frames"
+    ),
+    "token": Rung(
+        "a layer of 256 in which a frame's features act on each other",
+        ("model.relative=true", "model.frame_hidden=256"),
+        "own-frames",
+    ),
     "swap": Rung("half of the sequences with the players swapped", ("symmetry={swap: 0.5}",), "own-frames"),
     "mirror": Rung("half of the sequences mirrored", ("symmetry={mirror: 0.5}",), "own-frames"),
     "both": Rung("swapped and mirrored", ("symmetry={swap: 0.5, mirror: 0.5}",), "own-frames"),

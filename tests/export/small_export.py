@@ -13,8 +13,8 @@ from worldmodel.export.runtime import Stepper
 from worldmodel.models.base import WorldModel, make_model
 
 SMALL: dict[str, dict[str, Any]] = {
-    "mamba2": {"d_model": 16, "n_layers": 1, "d_state": 4, "headdim": 8, "chunk_size": 16},
-    "mlp": {"context_len": 3, "d_token": 12, "hidden_dim": 24, "trunk_dim": 16},
+    "mamba2": {"d_model": 16, "n_layers": 1, "d_state": 4, "headdim": 8, "chunk_size": 16, "relative": True},
+    "mlp": {"context_len": 3, "d_token": 12, "hidden_dim": 24, "trunk_dim": 16, "frame_hidden": 20},
 }
 FRAMES = 60
 

@@ -82,7 +82,7 @@ def test_decode_never_gives_a_non_finite_number(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_embedder_does_not_see_what_is_missing(kind: str) -> None:
     torch.manual_seed(0)
-    embedder = Embedder(16, Rules(kind))
+    embedder = Embedder(16, Rules(kind), relative=True, hidden=8)
     states, pads, context = random_frames(3, 6, missing=True)
     garbage, _, _ = random_frames(3, 6, seed=5)
 
@@ -119,6 +119,26 @@ def test_embedder_sees_every_input() -> None:
             flags = states.flags.clone()
             flags[0, 0, player, place] ^= True
             assert not torch.equal(embedder(State(states.numbers, states.categories, flags), pads, context), base)
+
+
+def test_where_the_other_one_is_depends_on_whom_you_ask() -> None:
+    """Alone of all features these are the same wherever a pair stands, and change sign with the facing."""
+    embedder = Embedder(16, Rules("residual"), relative=True)
+    states, _, _ = random_frames(8, 1)
+    has = torch.ones_like(states.numbers)
+
+    def seen(one: State) -> torch.Tensor:
+        facing = one.flags[..., LAYOUT.flag("facing")][..., None]
+        return torch.cat(embedder._other(one.numbers, has, facing), -1)
+
+    across = LAYOUT.number("position_x")
+    moved = State(states.numbers.clone(), states.categories, states.flags)
+    moved.numbers[..., across] += 7.0
+    torch.testing.assert_close(seen(moved), seen(states), atol=1e-4, rtol=1e-4)
+    turned = State(states.numbers, states.categories, states.flags.clone())
+    turned.flags[..., LAYOUT.flag("facing")] ^= True
+    sign = torch.tensor([-1.0, 1.0]).repeat(3)
+    torch.testing.assert_close(seen(turned), seen(states) * sign)
 
 
 @pytest.mark.parametrize("kind", KINDS)

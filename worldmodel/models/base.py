@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import NonNegativeInt
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -39,6 +40,17 @@ class ModelConfig(Strict):
 
     arch: str
     heads: HeadKind = "residual"
+
+
+class TrunkConfig(ModelConfig):
+    """Of architectures that learn: what a frame's token is made of.
+
+    relative: each player also sees where the other is, along its own facing and up. frame_hidden: width of a layer in
+    which a frame's features act on each other before the trunk; 0: none, as in the card's system.
+    """
+
+    relative: bool = False
+    frame_hidden: NonNegativeInt = 0
 
 
 class WorldModel(nn.Module, ABC):
@@ -103,9 +115,9 @@ class Trunk(nn.Module, ABC):
 class TrunkModel(WorldModel):
     """Embedder, trunk, heads. Pads enter the token, before the trunk."""
 
-    def __init__(self, config: ModelConfig, d_token: int, trunk: Trunk) -> None:
+    def __init__(self, config: TrunkConfig, d_token: int, trunk: Trunk) -> None:
         super().__init__(config)
-        self.embedder = Embedder(d_token, self.rules)
+        self.embedder = Embedder(d_token, self.rules, relative=config.relative, hidden=config.frame_hidden)
         self.trunk = trunk
         self.heads = Heads(trunk.d_out, self.rules)
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from pydantic import PositiveInt, model_validator
 from torch import Tensor, nn
 
-from worldmodel.models.base import ModelConfig, ModelState, Trunk, TrunkModel
+from worldmodel.models.base import ModelState, Trunk, TrunkConfig, TrunkModel
 from worldmodel.nn import ssd
 from worldmodel.nn.conv import causal_conv
 
@@ -27,7 +27,7 @@ A_RANGE = (1.0, 16.0)
 """Decay rates that an untrained block begins with, uniform."""
 
 
-class Config(ModelConfig):
+class Config(TrunkConfig):
     """The run card's sizes by default.
 
     chunk_size: rows per chunk of the parallel scan. It changes speed, never results, and any length goes with it.

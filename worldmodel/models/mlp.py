@@ -13,10 +13,10 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from worldmodel.models.base import ModelConfig, ModelState, Trunk, TrunkModel
+from worldmodel.models.base import ModelState, Trunk, TrunkConfig, TrunkModel
 
 
-class Config(ModelConfig):
+class Config(TrunkConfig):
     """About the size of the reference's MLP (1.3 M parameters): d_token takes the place of its wider raw frames."""
 
     arch: Literal["mlp"] = "mlp"

@@ -46,6 +46,8 @@ STAY_FLAG = 3.0
 """Logit that an untrained residual head, and a naive model, gives to "the same flag as before" (95 %)."""
 NEAR = (1.0, 8.0)
 """Game units within which a landmark of the stage is near: less than a falling body moves in a frame, and more."""
+REACH = (4.0, 15.0, 60.0)
+"""Game units within which the other player is near: a body, an attack, a dash away."""
 GATE_CLOSED = -3.0
 """Logit that an untrained residual head, and a naive model, gives to "differs from the prior" (5 %)."""
 
@@ -236,14 +238,16 @@ class Rules(nn.Module):
 
 
 class Embedder(nn.Module):
-    """Frames and pads to vectors (...,d_model): one feature vector per frame, one linear map.
+    """Frames and pads to vectors (...,d_model): one feature vector per frame, and a linear map.
 
+    relative: each player's features also say where the other one is, along its own facing and up. hidden: width of a
+    layer between the features and the vector, in which they act on each other; 0: none.
     What a replay lacks enters as 0 whatever the tensors hold, and is told apart by one bit per schema version.
     """
 
-    def __init__(self, d_model: int, rules: Rules) -> None:
+    def __init__(self, d_model: int, rules: Rules, *, relative: bool = False, hidden: int = 0) -> None:
         super().__init__()
-        self.rules = rules
+        self.rules, self.relative = rules, relative
         self.codes = nn.ModuleList(nn.Embedding(codec.vocab, codec.dim) for codec in CATEGORIES)
         self.bucketed = tuple(index for index, codec in enumerate(NUMBERS) if codec.buckets)
         self.buckets = nn.ModuleList(nn.Embedding(NUMBERS[i].buckets, NUMBERS[i].bucket_dim) for i in self.bucketed)
@@ -256,10 +260,15 @@ class Embedder(nn.Module):
         per_player = len(NUMBERS) + sum(NUMBERS[i].bucket_dim for i in self.bucketed)
         if self.sees_more:
             per_player += len(NUMBERS) + len(NEAR) * marks.shape[1]
+        if relative:
+            per_player += len(REACH) * len(_PLACE)
+        self.register_buffer("place_index", torch.tensor(_PLACE), persistent=False)
+        self.register_buffer("other_index", torch.tensor([1, 0]), persistent=False)
         per_player += sum(codec.dim for codec in CATEGORIES) + len(LAYOUT.flag_bits)
         per_player += len(LAYOUT.pad_numbers) + len(LAYOUT.pad_buttons.codec.masks)  # type: ignore[union-attr]
-        self.frame = nn.Linear(2 * per_player, d_model)
-        self.sequence = nn.Linear(STAGE.dim + len(groups), d_model, bias=False)
+        self.frame = nn.Linear(2 * per_player, hidden or d_model)
+        self.sequence = nn.Linear(STAGE.dim + len(groups), hidden or d_model, bias=False)
+        self.token = nn.Linear(hidden, d_model) if hidden else None
         widths = torch.tensor([codec.dim for codec in CATEGORIES])
         self.register_buffer("code_of_dim", torch.arange(len(CATEGORIES)).repeat_interleave(widths), persistent=False)
         self.register_buffer("group_index", torch.tensor(groups), persistent=False)
@@ -275,6 +284,8 @@ class Embedder(nn.Module):
     group_index: Tensor
     marks: Tensor
     mark_index: Tensor
+    place_index: Tensor
+    other_index: Tensor
     pad_scale: Tensor
     pad_low: Tensor
     pad_high: Tensor
@@ -286,16 +297,18 @@ class Embedder(nn.Module):
         dtype = self.frame.weight.dtype
         has_number = over_rows(context.present_numbers.unsqueeze(1).to(dtype), numbers)
         has_code = context.present_categories.to(dtype).index_select(-1, self.code_of_dim)
-        parts = [numbers.clamp(rules.low, rules.high) * (has_number * rules.scale)]
+        inside = numbers.clamp(rules.low, rules.high)
+        parts = [inside * (has_number * rules.scale)]
         if self.sees_more:
             # The card's scales make a walking speed 0.05, which drowns beside embeddings: the same values once more, in
             # units of a typical step and compressed, so that all are near one.
-            inside = numbers.clamp(rules.low, rules.high)
             parts.append((inside * rules.steps).asinh() * has_number)
             # Where the velocities lead, from each landmark of the stage: a death or a landing is a change of sign.
             lead = (inside + rules.moved(inside * has_number)).index_select(-1, self.mark_index)
             beyond = lead - over_rows(self.marks[context.stage].unsqueeze(1), lead)
             parts += [(beyond / near).tanh() for near in NEAR]
+        if self.relative:
+            parts += self._other(inside, has_number, previous.flags[..., _FACING : _FACING + 1])
         for index, table in zip(self.bucketed, self.buckets, strict=True):
             bucket = numbers[..., index].clamp(0, NUMBERS[index].buckets - 1).long()
             parts.append(table(bucket) * has_number[..., index : index + 1])
@@ -307,10 +320,21 @@ class Embedder(nn.Module):
         present = torch.cat([context.present_numbers, context.present_categories, context.present_flags], -1)
         constant = torch.cat([self.stage(context.stage), present.index_select(-1, self.group_index).to(dtype)], -1)
         token: Tensor = self.frame(torch.cat(parts, -1).flatten(-2))
-        return token + over_rows(self.sequence(constant), token)
+        token = token + over_rows(self.sequence(constant), token)
+        return token if self.token is None else self.token(F.silu(token))
+
+    def _other(self, inside: Tensor, has_number: Tensor, faces_right: Tensor) -> list[Tensor]:
+        """Where velocities lead the other player, from where they lead this one: along its facing, and up."""
+        lead = (inside + self.rules.moved(inside * has_number)).index_select(-1, self.place_index)
+        across, up = torch.split(lead.index_select(-2, self.other_index) - lead, 1, -1)
+        ahead = torch.where(faces_right, across, -across)
+        away = torch.cat([ahead, up], -1)
+        return [(away / reach).tanh() for reach in REACH]
 
 
+_FACING = LAYOUT.flag("facing")
 _ACROSS, _UP = LAYOUT.number("position_x"), LAYOUT.number("position_y")
+_PLACE = (_ACROSS, _UP)
 _LANDMARK_OF = [_ACROSS] * 4 + [_UP] * 6
 """Which coordinate each landmark belongs to."""
 
