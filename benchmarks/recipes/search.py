@@ -18,6 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from page import TITLES
+
+from worldmodel.evaluation.compare import compare, read_side
+from worldmodel.training.config import load_experiment
+
 HERE = Path(__file__).parent
 REVIEWER = "search.py"
 
@@ -117,25 +122,61 @@ def measure(name: str, seed: int, out: Path, data: Path, epochs: int) -> None:
 
 
 def collected(out: Path) -> dict[str, Any]:
-    """Of every rung and seed that was measured: what it is, and its headlines."""
+    """Of every rung and seed that was measured: what it is, what it reached, and what it is to the rung below."""
     rungs: dict[str, Any] = {}
+    epochs, num_frames = set(), set()
     for name, rung in RUNGS.items():
-        results = sorted((out / "runs").glob(f"{name}-s[0-9]*/report/result.json"))
-        if not results:
-            continue
-        told = [json.loads(path.read_text(encoding="utf-8")) for path in results]
-        rungs[name] = {
-            "says": rung.says,
-            "on": rung.on,
-            "overrides": list(rung.overrides),
-            "seeds": {
-                path.parents[1].name.rpartition("-s")[2]: {
-                    "weights": one["weights"], "data": one["data"], "headlines": one["headlines"],
-                }
-                for path, one in zip(results, told, strict=True)
-            },
-        }  # fmt: skip
-    return {"benchmark": "recipes", "rungs": rungs}
+        seeds = {}
+        for report in sorted((out / "runs").glob(f"{name}-s[0-9]*/report")):
+            if not (report / "result.json").is_file():
+                continue
+            run, seed = report.parent, report.parent.name.rpartition("-s")[2]
+            result = json.loads((report / "result.json").read_text(encoding="utf-8"))
+            told = json.loads((run / "run.json").read_text(encoding="utf-8"))
+            epochs.add(load_experiment(run / "config.yaml").training.epochs)
+            num_frames.add(told["dataset"]["num_frames"])
+            below = None if rung.on is None else out / "runs" / f"{rung.on}-s{seed}" / "report"
+            card = out / "runs" / f"card-s{seed}" / "report"
+            seeds[seed] = {
+                "weights": result["weights"],
+                "data": result["data"],
+                "code": result["code"],
+                "measures": measures_of(report, below),
+                "against_card": None if name == "card" or not card.is_dir() else against(report, card),
+            }
+        if seeds:
+            kept = {"says": rung.says, "on": rung.on, "overrides": list(rung.overrides)}
+            rungs[name] = kept | {"seeds": seeds}
+    if len(epochs) > 1 or len(num_frames) > 1:
+        raise SystemExit(f"not comparable: {sorted(epochs)} passes over {sorted(num_frames)} frames")
+    return {"benchmark": "recipes", "epochs": epochs.pop(), "num_frames": num_frames.pop(), "rungs": rungs}
+
+
+def measures_of(report: Path, below: Path | None) -> dict[str, Any]:
+    """The measures that the page shows, and the paired difference to the rung below, where the two can be compared."""
+    own = {one["name"]: one for one in compare(read_side(report), read_side(report))["measures"]}
+    paired: dict[str, Any] = {}
+    if below is not None and (below / "result.json").is_file():
+        paired = {one["name"]: one for one in compare(read_side(below), read_side(report))["measures"]}
+    return {
+        name: {
+            "unit": own[name]["unit"],
+            "value": own[name]["b"]["value"],
+            "difference": paired[name]["difference"] | {"verdict": paired[name]["verdict"]} if name in paired else None,
+        }
+        for name in TITLES
+    }
+
+
+def against(report: Path, card: Path) -> dict[str, Any]:
+    """Errors over those of the mission's recipe, and the headlines that are worse than its."""
+    told = compare(read_side(card), read_side(report))
+    found = {one["name"]: one for one in told["measures"]}
+    names = [f"uniform/{what}@{frames}" for what in ("pos_mae", "percent_mae") for frames in (5, 10, 20)]
+    return {
+        "ratios": {name: round(found[name]["b"]["value"] / found[name]["a"]["value"], 4) for name in names},
+        "worse": [one["label"] for one in told["headlines"] if one["verdict"] == "worse"],
+    }
 
 
 def main() -> None:
@@ -153,7 +194,7 @@ def main() -> None:
             for name in given.only:
                 measure(name, seed, given.out.resolve(), given.data.resolve(), given.epochs)
     if given.file is not None:
-        given.file.write_text(json.dumps(collected(given.out), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        given.file.write_text(json.dumps(collected(given.out), indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
