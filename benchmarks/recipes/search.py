@@ -38,6 +38,8 @@ class Rung:
 
 _SEQUENCE = "data={mode: sequence, length: 64, burn_in: 8}"
 _WEIGHTS = ("binary=5", "dynamics=6", "ground=1", "last_hit_by=1", "last_attack=0.5", "hurtbox=0.5")
+_OWN_FRAMES = ("self_forcing={every: 4, max_frames: 12, begin: 0.1, reach: 0.6}",)
+_TOKEN = ("model.relative=true", "model.frame_hidden=256")
 RUNGS: dict[str, Rung] = {
     "card": Rung("the mission's recipe to the letter", (), None),
     "sequence": Rung(
@@ -58,7 +60,7 @@ RUNGS: dict[str, Rung] = {
     "mean": Rung("the running mean of the weights", ("training.ema=0.999",), "quiet"),
     "own-frames": Rung(
         "one sequence in four is shown up to 12 frames of the model's own",
-        ("self_forcing={every: 4, max_frames: 12, begin: 0.1, reach: 0.6}",),
+        _OWN_FRAMES,
         "mean",
     ),
     "noise": Rung("our noise, per field and corrective", ("context_noise={}",), "own-frames"),
@@ -73,12 +75,18 @@ RUNGS: dict[str, Rung] = {
     ),
     "token": Rung(
         "a layer of 256 in which a frame's features act on each other",
-        ("model.relative=true", "model.frame_hidden=256"),
+        _TOKEN,
         "own-frames",
     ),
     "swap": Rung("half of the sequences with the players swapped", ("symmetry={swap: 0.5}",), "own-frames"),
     "mirror": Rung("half of the sequences mirrored", ("symmetry={mirror: 0.5}",), "own-frames"),
     "both": Rung("swapped and mirrored", ("symmetry={swap: 0.5, mirror: 0.5}",), "own-frames"),
+    "all": Rung(
+        "what helped: own frames, relative places, the layer of 256, the running mean; without the noise",
+        (*_OWN_FRAMES, *_TOKEN, "scheduled_sampling=null", "training.ema=0.999"),
+        "rate",
+    ),
+    "all-turned": Rung("the same, swapped and mirrored", ("symmetry={swap: 0.5, mirror: 0.5}",), "all"),
 }
 
 
