@@ -62,7 +62,7 @@ def test_the_cards_experiment_is_the_card() -> None:
     ],
 )
 def test_wrong_keys_are_told(tmp_path: Path, old: str, new: str, said: str) -> None:
-    text = (EXPERIMENTS / "tiny.yaml").read_text()
+    text = (EXPERIMENTS / "demo.yaml").read_text()
     assert old in text
     (tmp_path / "tiny.yaml").write_text(text.replace(old, new, 1))
     with pytest.raises(ConfigError, match=re.escape(said)):
