@@ -17,7 +17,6 @@ from math import ceil
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from worldmodel.bench.ceilings import Ceilings, measure_ceilings, seconds_of, wait
 from worldmodel.bench.clock import interleave
@@ -25,7 +24,7 @@ from worldmodel.bench.rollouts import Walk, begin, floor_bytes
 from worldmodel.bench.training import GAME_FRAMES, Training, resident
 from worldmodel.dataset.rows import ROW
 from worldmodel.dynamics.world import World
-from worldmodel.models.base import load_model, make_model, save_weights
+from worldmodel.models.base import WorldModel, load_model, make_model, save_weights
 from worldmodel.nn.frames import DeviceBlock
 from worldmodel.training.allocator import settle_allocator
 from worldmodel.training.config import Experiment, find_experiment, load_experiment
@@ -149,12 +148,12 @@ def _cases(
     yield from _weights(model, folder / "weights.safetensors", ceilings)
 
 
-def _weights(model: nn.Module, path: Path, ceilings: Ceilings) -> Iterator[tuple[str, _Case]]:
+def _weights(model: WorldModel, path: Path, ceilings: Ceilings) -> Iterator[tuple[str, _Case]]:
     """Weights of the card's model to a file that is really there, and back."""
     size = float(sum(p.numel() * p.element_size() for p in model.parameters()))
     floor_s = 2 * size / ceilings.copy_bytes
-    save_weights(model, path)  # type: ignore[arg-type]
-    yield "weights, written", _Case(lambda: save_weights(model, path), "bytes", size, floor_s)  # type: ignore[arg-type]
+    save_weights(model, path)
+    yield "weights, written", _Case(lambda: save_weights(model, path), "bytes", size, floor_s)
     yield "weights, read", _Case(lambda: load_model(path), "bytes", size, floor_s)
 
 
