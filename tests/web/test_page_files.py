@@ -14,9 +14,10 @@ import pytest
 from play_pages import served
 
 from worldmodel.errors import WrongUse
+from worldmodel.evaluation import subject
 from worldmodel.melee.stages import GEOMETRY
 from worldmodel.schema import LAYOUT
-from worldmodel.web import facts, play, site, vendor
+from worldmodel.web import facts, site, vendor
 
 STATIC = site.STATIC
 OURS = ("stage", "viewer", "play")
@@ -152,9 +153,9 @@ def test_what_is_no_export_is_refused(export: Path, tmp_path: Path, damage: str)
 
 
 def test_released_weights_are_missed_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(play, "RELEASED", tmp_path)
-    with pytest.raises(WrongUse, match="worldmodel play RUN"):
-        play.released()
+    monkeypatch.setattr(subject, "RELEASED", tmp_path)
+    with pytest.raises(WrongUse, match="no released weights in this package"):
+        subject.released()
 
 
 def _asked(url: str, path: str, host: str | None = None) -> http.client.HTTPResponse:
