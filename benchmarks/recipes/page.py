@@ -17,8 +17,9 @@ Written by `benchmarks/recipes/page.py` from `{file}`; every number is of games 
 
 Each rung is one change to the rung below, a training of {epochs} passes over the training games of one dataset
 (`{content_hash}`, {num_frames:,} frames with the held-out ones) on a model of `tiny`'s size, with a card of its own,
-measured by `worldmodel eval` on {num_games} held-out games. **▲** better than the rung it stands on, **▼** worse, by a paired 95 % interval over games;
-no sign: it cannot be told (between windows of 10 and sequences, one step ahead never: they score other frames).
+measured by `worldmodel eval` on {num_games} held-out games. **▲** better than the rung it stands on, **▼** worse, by
+a paired 95 % interval over games; no sign: it cannot be told (between windows of 10 and sequences, one step ahead
+never: they score other frames).
 Seeds: {seeds}. Where that is one, the interval knows of games and not of seeds: a small step may be luck.
 
 | rung | stands on | what changes | {titles} |
