@@ -38,6 +38,8 @@ def test_a_run_and_one_more_epoch(config: Path, dataset_path: Path, tmp_path: Pa
     experiment = load_experiment(folder.config)
     assert (experiment.training.lr, experiment.training.epochs) == (1e-3, 1)
     told = json.loads(folder.provenance.read_text())
+    learned = folder.games.read_text().split()
+    assert len(set(learned)) == len(learned) < told["dataset"]["num_games"], "the held-out ones are not among them"
     assert told["dataset"]["content_hash"] == open_dataset(dataset_path).content_hash
     assert told["experiment"]["overrides"] == ["training.lr=1e-3"]
     assert told["machine"]["device"] == "cpu"

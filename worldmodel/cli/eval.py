@@ -45,6 +45,10 @@ def eval(
     allow_train: Annotated[
         bool, typer.Option("--allow-train", help="Judge on the training games instead; the result says so loudly.")
     ] = False,
+    unseen: Annotated[
+        bool,
+        typer.Option("--unseen", help="Judge on every game of the dataset that was not learned from, of any split."),
+    ] = False,
     ema: Annotated[
         bool, typer.Option("--ema", help="Judge the running mean of the weights, if the run keeps one.")
     ] = False,
@@ -56,6 +60,8 @@ def eval(
 
     A release is measured the way it was before, and compared with what its model card says.
     """
+    if unseen and allow_train:
+        raise WrongUse("--unseen and --allow-train", "one of the two", "leave one of them out")
     if (run is None) is not released:
         raise WrongUse(
             "no run" if run is None else f"{run} and --released", "one of the two",
@@ -69,7 +75,7 @@ def eval(
                 f"--{given[0].replace('_', '-')} with a release", "no option of that kind",
                 "leave it out: a release is measured the way that its numbers were",
             )  # fmt: skip
-        _again(folder, data, out, allow_train=allow_train, device=device, output=Output(as_json))
+        _again(folder, data, out, allow_train=allow_train, unseen=unseen, device=device, output=Output(as_json))
         return
     assert run is not None
     from worldmodel.cli.measuring import dataset_for, settings_for
@@ -97,6 +103,7 @@ def eval(
         allow_train=allow_train,
         ema=ema,
         device=choose_device(device),
+        unseen=unseen,
     )
     _tell(done, output)
     output.result(done.summary)
@@ -137,7 +144,14 @@ def _tell(done: Evaluation, output: Output) -> None:
 
 
 def _again(
-    folder: Path, data: Path | None, out: Path, *, allow_train: bool, device: str | None, output: Output
+    folder: Path,
+    data: Path | None,
+    out: Path,
+    *,
+    allow_train: bool,
+    unseen: bool,
+    device: str | None,
+    output: Output,
 ) -> None:
     """Measure a release as it was measured, and say whether its numbers are these."""
     from worldmodel.dataset.store import open_dataset
@@ -155,11 +169,12 @@ def _again(
         split="train" if allow_train else "val",
         allow_train=allow_train,
         device=choose_device(device),
+        unseen=unseen,
     )
     _tell(done, output)
     now = {row["name"]: row["models"][MODEL] for row in done.json["headlines"]}
     then = {row["name"]: row["models"][MODEL] for row in before["headlines"]}
-    is_same_data = before["data"]["content_hash"] == done.json["data"]["content_hash"] and not allow_train
+    is_same_data = all(before["data"][key] == done.json["data"][key] for key in ("content_hash", "split"))
     moved = {name: (then[name], now[name]) for name in then.keys() & now.keys() if not _equal(then[name], now[name])}
     if not is_same_data:
         output.say("not the games of the model card: its numbers are of others, and these are new ones")

@@ -16,6 +16,10 @@ from worldmodel.errors import WrongUse
 from worldmodel.schema import PLAYERS
 
 HELD_OUT: Split = "val"
+UNSEEN = "unseen"
+"""What a result calls all games that the weights did not learn from, whatever their split."""
+_MARK = 16
+"""Characters of a hash: of a million games two share one with a chance of one in forty million."""
 BLOCK_FRAMES = 2_000_000
 """Frames of games that are on the device at a time: about 250 bytes each."""
 
@@ -40,6 +44,22 @@ class Games:
         return len(self.num)
 
 
+def marks(dataset: Dataset, games: NDArray[np.int64]) -> list[str]:
+    """What games are known by in other datasets: the beginnings of their frames' hashes."""
+    return [str(value)[:_MARK] for value in dataset.games["frames_hash"].take(games).to_pylist()]
+
+
+def unseen_games(dataset: Dataset, learned: frozenset[str]) -> Games:
+    """All games but those that were learned from (see `marks`). Raises WrongUse if there is none."""
+    everything = dataset.rows()
+    is_new = np.array([mark not in learned for mark in marks(dataset, everything)], dtype=bool)
+    if not is_new.any():
+        raise WrongUse(
+            f"all {len(everything)} games of {dataset.path} were learned from", "one that was not", "give other games"
+        )
+    return _games(dataset, everything[is_new])
+
+
 def choose_games(dataset: Dataset, *, split: Split = HELD_OUT, allow_train: bool = False) -> Games:
     """The games of a split. Raises WrongUse for one that was trained on, unless told, and for one without games."""
     if split != HELD_OUT and not allow_train:
@@ -55,6 +75,10 @@ def choose_games(dataset: Dataset, *, split: Split = HELD_OUT, allow_train: bool
             "at least one",
             "ingest more games: about one match in ten is held out",
         )
+    return _games(dataset, num)
+
+
+def _games(dataset: Dataset, num: NDArray[np.int64]) -> Games:
     table = dataset.games.take(num)
 
     def column(name: str) -> list[str]:

@@ -24,14 +24,16 @@ RESULT_FILE = "result.json"
 """Of a report folder, and of a release."""
 WEIGHTS_FILE = "weights.safetensors"
 """Of a release."""
+GAMES_FILE = "games.txt"
+"""Of a release: the games that it learned from."""
 RELEASED = Path(worldmodel.__file__).parent / "released"
 """The release that ships in the package."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Weights. name: of their run; trained_on: content hash of the dataset, if known; report: where results go;
-    warnings: what a reader of any result must know first."""
+    """Weights. name: of their run; trained_on: content hash of the dataset, if known; learned: marks of the games
+    (`heldout.marks`), if known; report: where results go; warnings: what a reader of any result must know first."""
 
     name: str
     weights: Path
@@ -39,6 +41,7 @@ class Subject:
     step: int | None
     is_mean: bool
     trained_on: str | None
+    learned: frozenset[str] | None
     report: Path
     warnings: tuple[str, ...] = ()
 
@@ -60,6 +63,7 @@ def of_run(folder: RunFolder, *, ema: bool) -> Subject:
         checkpoint.step,
         ema,
         None if told is None else str(told),
+        _learned(folder.games),
         folder.report,
         tuple(f"a newer checkpoint was damaged: {problem}" for problem in problems),
     )
@@ -84,7 +88,12 @@ def of_release(folder: Path, report: Path) -> tuple[Subject, dict[str, Any]]:
         )
     data = result["data"]
     trained_on = data["content_hash"] if data["is_the_training_dataset"] else None
-    return Subject(result["run"], weights, sha256, told["step"], told["ema"], trained_on, report), result
+    learned = _learned(folder / GAMES_FILE)
+    return Subject(result["run"], weights, sha256, told["step"], told["ema"], trained_on, learned, report), result
+
+
+def _learned(file: Path) -> frozenset[str] | None:
+    return frozenset(file.read_text(encoding="utf-8").split()) if file.is_file() else None
 
 
 def settings_of(result: dict[str, Any]) -> Settings:

@@ -92,6 +92,7 @@ def evaluate_run(
     allow_train: bool = False,
     ema: bool = False,
     device: torch.device | str = "cpu",
+    unseen: bool = False,
     quiet: bool = False,
 ) -> Evaluation:
     """Evaluate the newest whole checkpoint of a run and write its report. `ema`: the running mean of its weights.
@@ -100,7 +101,9 @@ def evaluate_run(
     """
     folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
     subject = of_run(folder, ema=ema)
-    return evaluate(subject, dataset, settings, split=split, allow_train=allow_train, device=device, quiet=quiet)
+    return evaluate(
+        subject, dataset, settings, split=split, allow_train=allow_train, device=device, unseen=unseen, quiet=quiet
+    )
 
 
 def evaluate(
@@ -111,9 +114,10 @@ def evaluate(
     split: Split = HELD_OUT,
     allow_train: bool = False,
     device: torch.device | str = "cpu",
+    unseen: bool = False,
     quiet: bool = False,
 ) -> Evaluation:
-    """Evaluate weights and write their report.
+    """Evaluate weights and write their report. unseen: on every game that they did not learn from, whatever its split.
 
     Raises WrongUse for a dataset of another schema, a split that was trained on (unless `allow_train`), a split without
     games or with none that is long enough.
@@ -126,11 +130,19 @@ def evaluate(
             "ingest the replays again with this version, or train again",
         )
     model = load_model(subject.weights, device=device)
-    games = heldout.choose_games(dataset, split=split, allow_train=allow_train)
+    if unseen:
+        if subject.learned is None:
+            raise WrongUse(
+                f"{subject.name} does not tell which games it learned from", "a run with its games.txt",
+                "leave --unseen out: the held-out split is the same games in every dataset",
+            )  # fmt: skip
+        games = heldout.unseen_games(dataset, subject.learned)
+    else:
+        games = heldout.choose_games(dataset, split=split, allow_train=allow_train)
     started = time.monotonic()
     found = evaluate_model(model, dataset, games, settings, device=device, quiet=quiet)
     warnings = list(subject.warnings)
-    if split != HELD_OUT:
+    if split != HELD_OUT and not unseen:
         warnings.insert(
             0, f"TRAINING GAMES: split {split!r} holds games that models learn from; no claim rests on this"
         )
@@ -145,8 +157,8 @@ def evaluate(
             "name": dataset.path.name,
             "content_hash": dataset.content_hash,
             "is_the_training_dataset": same,
-            "split": split,
-            "held_out": split == HELD_OUT,
+            "split": heldout.UNSEEN if unseen else split,
+            "held_out": unseen or split == HELD_OUT,
             "num_games": len(games),
             "num_frames": int(games.num_frames.sum()),
         },

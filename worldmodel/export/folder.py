@@ -6,7 +6,7 @@
     codec.json        what a client must know
     parity.json       what was compared, and how far apart it was
     MODEL_CARD.md     what this is, in a page
-    weights.safetensors, result.json    if asked for: what makes it a release, which anyone can measure again
+    weights.safetensors, result.json, games.txt    if asked for: what makes it a release, which anyone can measure again
 
 Owns: these names, the order of work, and that nothing is written which is not the model. Must not: parse a flag.
 """
@@ -25,7 +25,7 @@ import torch
 
 from worldmodel.dataset.store import Dataset, open_dataset
 from worldmodel.errors import WorldModelError, WrongUse
-from worldmodel.evaluation.subject import RESULT_FILE, WEIGHTS_FILE, of_run
+from worldmodel.evaluation.subject import GAMES_FILE, RESULT_FILE, WEIGHTS_FILE, of_run
 from worldmodel.export import client, parity, shrink, speed, starts
 from worldmodel.export.extra import need, need_all
 from worldmodel.export.graph import make_graph, operators
@@ -90,6 +90,8 @@ def export(run: Path, out: Path, data: Path | None = None, options: Options | No
         if measured is not None:
             shutil.copyfile(weights, aside / WEIGHTS_FILE)
             shutil.copyfile(measured, aside / RESULT_FILE)
+            if (run / GAMES_FILE).is_file():
+                shutil.copyfile(run / GAMES_FILE, aside / GAMES_FILE)
         atomic.write_text(aside / CARD, model_card(about, report, lines(report), run if run.is_dir() else None))
     for line in lines(report):
         say(line)

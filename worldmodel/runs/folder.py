@@ -2,6 +2,7 @@
 
     config.yaml       the resolved experiment, every default written out
     run.json          where it came from: code, data, machine, arguments
+    games.txt         the games that it learns from, by the beginnings of their frames' hashes
     code.diff         what the code differed by from its commit (only in a changed checkout)
     events.jsonl      what happened: started, checkpoint, resumed, ended (one line each)
     metrics.jsonl     the curves: what depends on the experiment and the data alone
@@ -104,6 +105,7 @@ class RunFolder:
         self.path = path
         self.config = path / "config.yaml"
         self.provenance = path / "run.json"
+        self.games = path / "games.txt"
         self.code_diff = path / "code.diff"
         self.events = path / "events.jsonl"
         self.metrics = path / "metrics.jsonl"

@@ -17,6 +17,7 @@ import torch
 
 from worldmodel.dataset.store import Dataset, open_dataset
 from worldmodel.errors import WrongUse
+from worldmodel.evaluation import heldout
 from worldmodel.runs import atomic, strict
 from worldmodel.runs.folder import CheckpointFolder, RunFolder
 from worldmodel.runs.lock import hold
@@ -263,6 +264,8 @@ def _write_origin(
         experiment_hash=strict.digest(experiment),
         world_size=team.world,
     )
+    learned = heldout.marks(dataset, dataset.rows(split="train"))
+    atomic.write_text(run.games, "".join(f"{mark}\n" for mark in sorted(learned)))
     atomic.write_json(run.provenance, told)
 
 
