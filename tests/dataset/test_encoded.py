@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
+import random
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -237,3 +240,41 @@ def test_wrong_files_are_one_line(encoded: Path, tmp_path: Path) -> None:
     (tmp_path / "flipped.pt").write_bytes(data)
     with pytest.raises(WrongUse, match="damaged"):
         convert(tmp_path / "flipped.pt", tmp_path / "ds")
+
+
+def test_whatever_is_damaged_is_one_line(tmp_path: Path) -> None:
+    """Bytes changed, or the end cut off, anywhere: in archives as torch writes them and in compressed ones."""
+    torch.save({"floats": torch.zeros(40, 56), "game_lengths": [40]}, tmp_path / "stored.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "stored.pt") as stored,
+        zipfile.ZipFile(tmp_path / "deflated.pt", "w", zipfile.ZIP_DEFLATED) as deflated,
+    ):
+        for name in stored.namelist():
+            deflated.writestr(name, stored.read(name))
+    chance, refused = random.Random(0), 0
+    for whole in ((tmp_path / name).read_bytes() for name in ("stored.pt", "deflated.pt")):
+        for _ in range(400):
+            data = bytearray(whole if chance.random() < 0.7 else whole[: chance.randrange(1, len(whole))])
+            for _ in range(chance.choice((1, 2, 8))):
+                data[-1 - chance.randrange(min(len(data), 900))] = chance.randrange(256)
+            (tmp_path / "damaged.pt").write_bytes(data)
+            with suppress(WrongUse):
+                TorchFile(tmp_path / "damaged.pt").verify()
+                refused -= 1
+            refused += 1
+    assert refused > 400, "most of it is seen"
+
+
+def test_what_the_machine_cannot_read_is_not_called_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(WrongUse, match=r"cannot be read \(Is a directory\)"):
+        TorchFile(tmp_path)
+    torch.save({"floats": torch.zeros(3)}, tmp_path / "a.pt")
+
+    def broken(*_: object, **__: object) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    file = TorchFile(tmp_path / "a.pt")
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", broken)
+    for read in (file.verify, lambda: TorchFile(tmp_path / "a.pt")):
+        with pytest.raises(WrongUse, match=r"cannot be read \(Input/output error\).* its disk"):
+            read()

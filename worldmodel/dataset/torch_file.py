@@ -14,6 +14,7 @@ import io
 import pickle
 import struct
 import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,9 @@ from worldmodel.errors import WrongUse
 
 MAX_PICKLE_BYTES = 1 << 28
 """Lists of lengths are in it; tensors are not."""
+DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError)
+"""What `zipfile` raises for a file that is no archive, a damaged stream, one that is cut off, names that are no text,
+and for a password or a method of compression that it does not know (NotImplementedError is a RuntimeError)."""
 _LOCAL_HEADER = 30
 _TYPES = {
     "FloatStorage": "<f4", "DoubleStorage": "<f8", "HalfStorage": "<f2", "LongStorage": "<i8", "IntStorage": "<i4",
@@ -54,8 +58,10 @@ class TorchFile:
                 )
         except FileNotFoundError:
             raise WrongUse(f"no file {path}", "a .pt file", "check the path") from None
-        except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
-            raise self._wrong(str(error)) from None
+        except OSError as error:
+            raise self._unreadable(error) from error
+        except DAMAGE as error:
+            raise self._wrong(str(error)) from error
         if order != b"little":
             raise self._wrong(f"its byte order is {order[:20]!r}")
         self.content_hash = self._hash(code)
@@ -65,13 +71,21 @@ class TorchFile:
             raise
         # A pickle that is no pickle fails in as many ways as there are opcodes.
         except (pickle.UnpicklingError, ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError) as error:
-            raise self._wrong(f"its data.pkl cannot be read ({type(error).__name__}: {error})") from None
+            raise self._wrong(f"its data.pkl cannot be read ({type(error).__name__}: {error})") from error
 
     def _wrong(self, what: str) -> WrongUse:
         return WrongUse(
             f"{self.path}: {what}",
             "a file that torch.save wrote, of plain values and tensors",
             "check which file it is",
+        )
+
+    def _unreadable(self, error: OSError) -> WrongUse:
+        """What the machine said, which is no word about what stands in the file."""
+        return WrongUse(
+            f"{self.path} cannot be read ({error.strerror or error})",
+            "a file that this machine can read",
+            "check the path, its rights and its disk",
         )
 
     def verify(self) -> None:
@@ -82,8 +96,10 @@ class TorchFile:
                     with archive.open(info) as member:
                         while member.read(1 << 24):
                             pass
-        except (zipfile.BadZipFile, OSError, EOFError) as error:
-            raise self._wrong(f"it is damaged ({error})") from None
+        except OSError as error:
+            raise self._unreadable(error) from error
+        except DAMAGE as error:
+            raise self._wrong(f"it is damaged ({error})") from error
 
     def _hash(self, code: bytes) -> str:
         """Of names, sizes and the checksums that the archive keeps; no tensor is read for it."""
