@@ -33,12 +33,22 @@ class Packed:
 
 
 def pack_ints(values: Ints, *, steps: tuple[str, ...] | None = None, level: int = LEVEL) -> Packed:
-    """Compress by the step that is best on the first rows. `steps`: the candidates; default: all that fit the width."""
-    candidates = steps or tuple(name for name in _STEPS if name != "orbit" and (values.itemsize > 1 or "+" not in name))
+    """Compress by the step that is best on the first rows. `steps`: the candidates; default: all that suit any column.
+
+    What was made is read back before it is returned (a tenth of the time): the original may be deleted next.
+
+    Raises ValueError if a candidate is not exact at the values' width, RuntimeError if the values do not come back.
+    """
+    candidates = steps or (GENERAL_STEPS if values.itemsize > 1 else _WHOLE_STEPS)
+    if values.dtype != np.uint32 and (lossy := [name for name in candidates if name in _ORBIT_STEPS]):
+        raise ValueError(f"{lossy[0]} is exact for uint32 alone, not for {values.dtype}")
     best, head = candidates[0], values[:_TRIAL_ROWS]
     if len(candidates) > 1:
         best = min(candidates, key=lambda name: len(_zstd(_TRIAL_LEVEL, _forth(name, head))))
-    return Packed(best, values.itemsize, len(values), _zstd(level, _forth(best, values)))
+    packed = Packed(best, values.itemsize, len(values), _zstd(level, _forth(best, values)))
+    if not np.array_equal(unpack_ints(packed), values):
+        raise RuntimeError(f"{len(values):,} values of {values.dtype} do not come back from {best!r}")
+    return packed
 
 
 def unpack_ints(packed: Packed) -> Ints:
@@ -125,6 +135,11 @@ _STEPS: dict[str, tuple[_Step, _Step]] = {
     "orbit": (lambda v: _difference(orbit_index(v)), lambda v: seed_at(_sum(v))),
 }
 _STEPS |= {f"{name}+planes": pair for name, pair in _STEPS.items()}
+
+_ORBIT_STEPS = ("orbit", "orbit+planes")
+GENERAL_STEPS = tuple(name for name in _STEPS if name not in _ORBIT_STEPS)
+"""Candidates for any column: exact at every width."""
+_WHOLE_STEPS = tuple(name for name in GENERAL_STEPS if "+" not in name)  # one byte has no planes to split
 
 SEED_STEPS = ("difference", "difference+planes", "orbit", "orbit+planes")
 """Candidates for a column of random seeds: offline games step the generator, online ones add a constant."""
