@@ -104,6 +104,14 @@ def test_a_damaged_run_costs_itself(tmp_path: Path) -> None:
     assert Ledger(tmp_path / "none", tmp_path / "none.jsonl").entries == ()
 
 
+@pytest.mark.parametrize("text", ["{}", '{"spent_s": "long"}', "[]", "no json"])
+def test_a_damaged_close_out_is_told_and_never_passed_over(tmp_path: Path, text: str) -> None:
+    (write_run(tmp_path, "bad", rows=ROWS) / "closeout.json").write_text(text)
+    ledger = Ledger(tmp_path, tmp_path / "none.jsonl")
+    assert ledger.get("bad") is None
+    assert list(ledger.problems) == ["bad"]
+
+
 def test_a_run_before_its_first_validation(tmp_path: Path) -> None:
     entry = entry_of(RunFolder.open(write_run(tmp_path, rows=[], ended=None)))
     assert (entry.val, entry.train, entry.val_step, entry.ended) == ({}, {}, None, None)

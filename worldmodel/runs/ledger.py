@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -241,7 +240,7 @@ def _epoch_s(pace: list[dict[str, Any]], steps_per_epoch: int | None) -> float |
 def _spent_s(run: RunFolder, pace: list[dict[str, Any]], events: list[dict[str, Any]]) -> float | None:
     """As it stands on its card; of a run without one as its heartbeat counted; else its rows of pace and what was lost
     of them."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
+    if run.closeout.exists():
         return float(json.loads(run.closeout.read_bytes())["spent_s"])
     status = read_status(run) or {}
     if status.get("spent_s") is not None:
