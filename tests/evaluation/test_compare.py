@@ -19,7 +19,8 @@ from worldmodel.errors import WrongUse
 from worldmodel.evaluation import bootstrap, suite
 from worldmodel.evaluation import compare as room
 from worldmodel.evaluation.compare import Side
-from worldmodel.evaluation.subject import RESULT_FILE
+from worldmodel.evaluation.result_file import RESULT_FILE
+from worldmodel.evaluation.subject import of_run
 from worldmodel.evaluation.suite import Settings
 from worldmodel.models.base import WorldModel
 from worldmodel.runs.folder import RunFolder
@@ -31,7 +32,7 @@ FEW = replace(SETTINGS, num_rollouts=7, num_long=0, num_per_event=0, reference=F
 def evaluated(root: Path, model: WorldModel, settings: Settings = FEW, **data: Any) -> RunFolder:
     root.mkdir(exist_ok=True)
     run = make_run(root, model)
-    suite.evaluate_run(run, memory_dataset(**data), settings, quiet=True)
+    suite.evaluate(of_run(run), memory_dataset(**data), settings, quiet=True)
     return run
 
 

@@ -19,7 +19,8 @@ from worldmodel.evaluation import heldout, result, suite
 from worldmodel.evaluation import page as page_room
 from worldmodel.evaluation.bootstrap import Estimate
 from worldmodel.evaluation.metrics import METRICS
-from worldmodel.evaluation.subject import RESULT_FILE
+from worldmodel.evaluation.result_file import RESULT_FILE
+from worldmodel.evaluation.subject import of_run
 from worldmodel.evaluation.suite import Settings
 from worldmodel.models.base import WorldModel, make_model, save_weights
 from worldmodel.runs import atomic
@@ -173,7 +174,7 @@ def test_few_games_give_no_verdict(in_memory: SimpleNamespace) -> None:
 def test_a_run_is_evaluated_and_its_report_says_what_the_json_says(in_memory: SimpleNamespace, tmp_path: Path) -> None:
     dataset = memory_dataset()
     run = make_run(tmp_path, tiny())
-    found = suite.evaluate_run(run, dataset, SETTINGS, quiet=True)
+    found = suite.evaluate(of_run(run), dataset, SETTINGS, quiet=True)
     stored = json.loads((run.report / RESULT_FILE).read_text())
     assert stored == json.loads(json.dumps(found.json))
     assert stored["weights"]["sha256"] == run.newest_checkpoint()[0].meta["files"]["weights.safetensors"]
@@ -263,9 +264,9 @@ def test_training_games_are_said_loudly(in_memory: SimpleNamespace, tmp_path: Pa
     dataset = memory_dataset()
     run = make_run(tmp_path, tiny())
     with pytest.raises(WrongUse, match="held-out"):
-        suite.evaluate_run(run, dataset, SETTINGS, split="train", quiet=True)
+        suite.evaluate(of_run(run), dataset, SETTINGS, split="train", quiet=True)
     assert not run.report.exists(), "a refusal writes nothing"
-    found = suite.evaluate_run(run, dataset, SETTINGS, split="train", allow_train=True, quiet=True)
+    found = suite.evaluate(of_run(run), dataset, SETTINGS, split="train", allow_train=True, quiet=True)
     assert found.json["warnings"][0].startswith("TRAINING GAMES")
     assert found.json["data"]["held_out"] is False
     assert "TRAINING GAMES" in (run.report / suite.REPORT_FILE).read_text()
@@ -276,24 +277,24 @@ def test_other_schemas_and_runs_without_weights_are_refused(in_memory: SimpleNam
     dataset = memory_dataset()
     dataset.manifest.store_hash = "other"
     with pytest.raises(WrongUse, match="stored by schema other"):
-        suite.evaluate_run(run, dataset, SETTINGS, quiet=True)
+        suite.evaluate(of_run(run), dataset, SETTINGS, quiet=True)
     run.drop_checkpoints(set())
     with pytest.raises(WrongUse, match="no usable checkpoint"):
-        suite.evaluate_run(run, memory_dataset(), SETTINGS, quiet=True)
+        suite.evaluate(of_run(run), memory_dataset(), SETTINGS, quiet=True)
     with pytest.raises(WrongUse, match="no folder"):
-        suite.evaluate_run(tmp_path / "nothing", memory_dataset(), SETTINGS, quiet=True)
+        suite.evaluate(of_run(tmp_path / "nothing"), memory_dataset(), SETTINGS, quiet=True)
 
 
 def test_games_that_are_too_short_are_refused(in_memory: SimpleNamespace, tmp_path: Path) -> None:
     with pytest.raises(WrongUse, match="has 6 frames"):
-        suite.evaluate_run(make_run(tmp_path, tiny()), memory_dataset([5, 6]), SETTINGS, quiet=True)
+        suite.evaluate(of_run(make_run(tmp_path, tiny())), memory_dataset([5, 6]), SETTINGS, quiet=True)
 
 
 def test_without_room_for_rollouts_there_are_none_and_the_page_says_so(
     in_memory: SimpleNamespace, tmp_path: Path
 ) -> None:
     run = make_run(tmp_path, tiny())
-    found = suite.evaluate_run(run, memory_dataset([15] * 6), SETTINGS, quiet=True)
+    found = suite.evaluate(of_run(run), memory_dataset([15] * 6), SETTINGS, quiet=True)
     assert found.json["tiers"] is None
     assert found.json["closed_loop"] is None
     assert "no game is long enough" in (run.report / suite.REPORT_FILE).read_text()
@@ -302,19 +303,19 @@ def test_without_room_for_rollouts_there_are_none_and_the_page_says_so(
 def test_numbers_that_did_not_move_with_the_weights_are_told(in_memory: SimpleNamespace, tmp_path: Path) -> None:
     dataset = memory_dataset()
     run = make_run(tmp_path, tiny())
-    first = suite.evaluate_run(run, dataset, SETTINGS, quiet=True).json
-    again = suite.evaluate_run(run, dataset, SETTINGS, quiet=True).json
+    first = suite.evaluate(of_run(run), dataset, SETTINGS, quiet=True).json
+    again = suite.evaluate(of_run(run), dataset, SETTINGS, quiet=True).json
     assert not any("earlier result" in text for text in again["canaries"]), "the same weights may give the same numbers"
     stale = dict(first["weights"], sha256="another")
     atomic.write_json(run.report / RESULT_FILE, first | {"weights": stale})
-    told = suite.evaluate_run(run, dataset, SETTINGS, quiet=True).json
+    told = suite.evaluate(of_run(run), dataset, SETTINGS, quiet=True).json
     assert any("earlier result of other weights" in text for text in told["canaries"])
 
 
 def test_the_same_evaluation_twice_gives_the_same_numbers(in_memory: SimpleNamespace, tmp_path: Path) -> None:
     run = make_run(tmp_path, tiny())
     keys = ("headlines", "teacher_forced", "closed_loop")
-    one, other = (suite.evaluate_run(run, memory_dataset(), SETTINGS, quiet=True).json for _ in range(2))
+    one, other = (suite.evaluate(of_run(run), memory_dataset(), SETTINGS, quiet=True).json for _ in range(2))
     assert [one[key] for key in keys] == [other[key] for key in keys]
 
 
@@ -336,7 +337,7 @@ def test_a_model_that_gives_no_numbers_is_reported_not_hidden(in_memory: SimpleN
         for parameter in model.parameters():
             parameter.fill_(torch.nan)
     run = make_run(tmp_path, model)
-    found = suite.evaluate_run(run, memory_dataset(), SETTINGS, quiet=True).json
+    found = suite.evaluate(of_run(run), memory_dataset(), SETTINGS, quiet=True).json
     assert "loss/total is not finite" in found["canaries"]
     assert found["teacher_forced"]["models"]["model"]["loss/total"]["reason"] == "not finite"
     Page((run.report / suite.REPORT_FILE).read_text())
@@ -389,7 +390,7 @@ def test_curves_have_the_horizon_and_intervals_hold_the_value(in_memory: SimpleN
 
 def test_a_short_horizon_has_no_number_for_a_longer_one(in_memory: SimpleNamespace, tmp_path: Path) -> None:
     settings = replace(SETTINGS, num_rollouts=7, horizon=6)
-    found = suite.evaluate_run(make_run(tmp_path, tiny()), memory_dataset(), settings, quiet=True).json
+    found = suite.evaluate(of_run(make_run(tmp_path, tiny())), memory_dataset(), settings, quiet=True).json
     names = [row["name"] for row in found["headlines"]]
     assert [name for name in names if name.startswith("RC") and "reference" not in name] == ["RC 5"]
     assert "pos_distance@6" in names

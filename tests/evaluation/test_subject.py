@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from test_result import SETTINGS, make_run, memory_dataset, tiny
@@ -13,7 +14,8 @@ from test_result import SETTINGS, make_run, memory_dataset, tiny
 from worldmodel.cli import main
 from worldmodel.errors import WrongUse
 from worldmodel.evaluation import suite
-from worldmodel.evaluation.subject import RELEASED, RESULT_FILE, WEIGHTS_FILE, of_release, of_run, settings_of
+from worldmodel.evaluation.result_file import RESULT_FILE, read_result, reproduction
+from worldmodel.evaluation.subject import RELEASED, WEIGHTS_FILE, of_release, of_run, settings_of
 from worldmodel.models.base import save_weights
 
 
@@ -21,7 +23,7 @@ from worldmodel.models.base import save_weights
 def release(in_memory: SimpleNamespace, tmp_path: Path) -> Path:
     """A run's weights and their evaluation."""
     run = make_run(tmp_path / "runs", tiny())
-    suite.evaluate_run(run, memory_dataset(), SETTINGS, quiet=True)
+    suite.evaluate(of_run(run), memory_dataset(), SETTINGS, quiet=True)
     folder = tmp_path / "release"
     folder.mkdir()
     shutil.copy(run.newest_checkpoint()[0].weights, folder / WEIGHTS_FILE)
@@ -49,6 +51,65 @@ def test_half_a_release_is_none(release: Path, tmp_path: Path, name: str) -> Non
     (release / name).unlink()
     with pytest.raises(WrongUse, match=f"no {name} in"):
         of_release(release, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "is no JSON"),
+        ("[" * 100_000, "is no JSON"),
+        ("[]", "is of version None"),
+        ('{"result_version": 1}', "is of version 1"),
+        ('{"result_version": 2, "run": "r", "weights": [], "data": {}}', "without weights, settings, headlines"),
+    ],
+)
+def test_a_release_whose_result_is_damaged_is_one_line(release: Path, tmp_path: Path, text: str, said: str) -> None:
+    (release / RESULT_FILE).write_text(text)
+    with pytest.raises(WrongUse, match=said) as told:
+        of_release(release, tmp_path)
+    assert "\n" not in str(told.value)
+
+
+def test_what_came_out_again(release: Path) -> None:
+    whole = read_result(release / RESULT_FILE)
+    rows = whole["headlines"]
+    assert reproduction(whole, whole).moved == {}
+    assert reproduction(whole, whole).is_same_data
+
+    def with_first(value: float | None) -> dict[str, Any]:
+        model = rows[0]["models"]["model"] | {"value": value}
+        return whole | {"headlines": [rows[0] | {"models": {"model": model}}, *rows[1:]]}
+
+    value, name = 0.5, rows[0]["name"]
+    then = with_first(value)
+    assert reproduction(then, with_first(value * 1.00001)).moved == {}
+    for other in (value * 1.01, None):
+        again = reproduction(then, with_first(other))
+        assert again.moved == {name: (value, other)}
+        assert again.num_reproduced == again.num - 1
+    gone = reproduction(then, then | {"headlines": rows[1:]})
+    assert gone.moved == {name: (value, None)}, "a number that is no longer there did not come out again"
+    assert not reproduction(then, then | {"data": then["data"] | {"split": "unseen"}}).is_same_data
+
+
+def test_a_report_never_lands_among_something_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run(tmp_path / "runs", tiny())
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "index.html").write_text("mine")
+    for out in ("mine", "mine/index.html"):
+        assert main(["eval", str(run.path), "--out", str(tmp_path / out)]) == 2
+        told = capsys.readouterr().err
+        assert "holds something else" in told
+        assert told.count("\n") == 1
+    assert (tmp_path / "mine" / "index.html").read_text() == "mine"
+
+
+def test_games_that_are_not_held_out_have_reports_of_their_own(tmp_path: Path) -> None:
+    run = make_run(tmp_path, tiny())
+    assert of_run(run).report == run.report
+    assert {of_run(run, split=split).report.name for split in ("val", "unseen", "train")} == {
+        "report", "report-unseen", "report-train"
+    }  # fmt: skip
 
 
 def test_a_run_says_what_it_was_trained_on(tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from worldmodel.evaluation.result_file import RESULT_VERSION
 from worldmodel.export.model_card import model_card
+from worldmodel.runs.folder import RunFolder
 
 ABOUT: dict[str, Any] = {
     "run": "night", "step": 1200, "ema": True, "arch": "mamba2", "heads": "residual", "num_parameters": 4321,
@@ -30,30 +32,40 @@ def run(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def evaluated(run: Path, sha256: str) -> None:
+def evaluated(run: Path, sha256: str, split: str = "val") -> None:
     def value(number: float | None) -> dict[str, Any]:
         spread = (None, None) if number is None else (number - 1, number + 1)
         return {"value": number, "low": spread[0], "high": spread[1], "reason": None if number else "no velocities"}
 
     row = {"name": "pos_mae", "unit": "game units", "models": {"model": value(2.5), "ballistic": value(None)}}
-    result = {"weights": {"sha256": sha256}, "data": {"num_games": 19, "num_frames": 157_432}, "headlines": [row]}
+    data = {"num_games": 19, "num_frames": 157_432, "split": split, "held_out": split == "val"}
+    result = {"run": "r", "weights": {"sha256": sha256}, "data": data, "settings": {}, "headlines": [row]}
     (run / "report").mkdir()
-    (run / "report" / "result.json").write_text(json.dumps(result))
+    (run / "report" / "result.json").write_text(json.dumps(result | {"result_version": RESULT_VERSION}))
 
 
 def test_all_that_is_known(run: Path) -> None:
     evaluated(run, ABOUT["weights_sha256"])
-    page = model_card(ABOUT, REPORT, ["float32 is the model"], run)
+    page = model_card(ABOUT, REPORT, ["float32 is the model"], RunFolder.open(run))
     for part in ("231 games, 2,000,000 frames", "commit `f00`", "epochs: 8", "running mean", "- float32 is the model"):
         assert part in page
     assert "| pos_mae | game units | 2.50 (1.50 .. 3.50) | no velocities |" in page
 
 
-@pytest.mark.parametrize(("sha256", "said"), [(None, "Not evaluated"), ("b" * 64, "of other weights")])
-def test_no_number_of_other_weights(run: Path, sha256: str | None, said: str) -> None:
+@pytest.mark.parametrize(
+    ("sha256", "split", "said"),
+    [
+        (None, "val", "Not evaluated"),
+        ("b" * 64, "val", "of other weights"),
+        (ABOUT["weights_sha256"], "train", "of train games"),
+    ],
+)
+def test_no_number_of_other_weights_or_of_games_that_were_learned(
+    run: Path, sha256: str | None, split: str, said: str
+) -> None:
     if sha256 is not None:
-        evaluated(run, sha256)
-    page = model_card(ABOUT, REPORT, [], run)
+        evaluated(run, sha256, split)
+    page = model_card(ABOUT, REPORT, [], RunFolder.open(run))
     assert said in page
     assert "pos_mae" not in page
 

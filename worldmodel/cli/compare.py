@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -11,8 +11,8 @@ from worldmodel.cli.output import Json, Output
 from worldmodel.errors import WrongUse
 
 if TYPE_CHECKING:
-    from worldmodel.dataset.store import Split
     from worldmodel.evaluation.compare import Side
+    from worldmodel.evaluation.heldout import Judged
     from worldmodel.runs.folder import RunFolder
 
 _CHOICES = (
@@ -29,6 +29,9 @@ def compare(
         Path | None,
         typer.Option(help="Dataset to evaluate both on. Default: their results, if both are of the same data and way."),
     ] = None,
+    unseen: Annotated[
+        bool, typer.Option("--unseen", help="On every game not learned from, of any split (see eval).")
+    ] = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 (default: the best there is).")] = None,
     as_json: Json = False,
 ) -> None:
@@ -38,14 +41,16 @@ def compare(
     """
     from worldmodel.evaluation.compare import compare as compare_sides
     from worldmodel.evaluation.compare import write
+    from worldmodel.evaluation.heldout import HELD_OUT, UNSEEN
+    from worldmodel.evaluation.subject import report_of
     from worldmodel.runs.folder import RunFolder
 
     output = Output(as_json)
-    a = RunFolder.open(run_a)
-    side_a = _side(a, data, device, None, output)
-    side_b = _side(RunFolder.open(run_b), data, device, side_a, output)
+    a, split = RunFolder.open(run_a), cast("Judged", UNSEEN if unseen else HELD_OUT)
+    side_a = _side(a, data, device, None, split, output)
+    side_b = _side(RunFolder.open(run_b), data, device, side_a, split, output)
     found = compare_sides(side_a, side_b)
-    files = write(found, a.report)
+    files = write(found, report_of(a, split))
     for note in found["notes"]:
         output.say(f"NOTE {note}")
     output.table(
@@ -74,23 +79,30 @@ def _interval(estimate: dict[str, Any]) -> str:
     return "" if estimate["low"] is None else f"{estimate['low']:.4g} .. {estimate['high']:.4g}"
 
 
-def _side(run: RunFolder, data: Path | None, device: str | None, like: Side | None, output: Output) -> Side:
-    """A run's result, read or made. like: the other side, which says how."""
+def _side(
+    run: RunFolder, data: Path | None, device: str | None, like: Side | None, split: Judged, output: Output
+) -> Side:
+    """A run's result on these games, read or made. like: the other side, which says how."""
     from worldmodel.cli.measuring import dataset_for, settings_for
     from worldmodel.evaluation.compare import differences_of, read_side
-    from worldmodel.evaluation.subject import RESULT_FILE
-    from worldmodel.evaluation.suite import evaluate_run
+    from worldmodel.evaluation.result_file import RESULT_FILE
+    from worldmodel.evaluation.subject import of_run, report_of
+    from worldmodel.evaluation.suite import evaluate
     from worldmodel.training.device import choose_device
 
     newest = run.newest_checkpoint()[0].meta["files"].values()
+    report = report_of(run, split)
     found = None
-    if (run.report / RESULT_FILE).is_file():
+    if (report / RESULT_FILE).is_file():
         try:
-            found = read_side(run.report)
+            found = read_side(report)
         except WrongUse as error:
             output.say(f"{run.id}: evaluating anew ({error})")
     if found is not None and found.json["weights"]["sha256"] not in newest:
         output.say(f"{run.id}: its result is of older weights; evaluating the newest")
+        found = None
+    if found is not None and found.json["data"]["split"] != split:
+        output.say(f"{run.id}: its result is of split {found.json['data']['split']}; evaluating {split}")
         found = None
     if data is not None and found is not None:
         same = found.json["data"]["content_hash"] == dataset_for(run, data).content_hash
@@ -100,13 +112,11 @@ def _side(run: RunFolder, data: Path | None, device: str | None, like: Side | No
     if found is not None:
         return found
     told = {} if like is None else {name: like.json["settings"][name] for name in _CHOICES}
-    split: Split = "val" if like is None else like.json["data"]["split"]
-    evaluate_run(
-        run,
+    evaluate(
+        of_run(run, split=split),
         dataset_for(run, data),
         settings_for(run, **told),
         split=split,
-        allow_train=split != "val",
         device=choose_device(device),
     )
-    return read_side(run.report)
+    return read_side(report)

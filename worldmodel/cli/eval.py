@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from math import isclose
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from worldmodel.cli.output import Json, Output
 from worldmodel.errors import WrongUse
-from worldmodel.evaluation import subject
 
 if TYPE_CHECKING:
+    from worldmodel.evaluation.heldout import Judged
+    from worldmodel.evaluation.result_file import Reproduction
     from worldmodel.evaluation.suite import Evaluation
 
-
-_SAME = 1e-4
-"""Relative difference up to which two numbers are one: what sums lose on another machine."""
 _WAY = ("max_frames", "rollouts", "horizon", "long", "per_event", "counterfactuals", "seed", "ema")
 """Options that a release answers by itself."""
+_RELEASED_REPORT = Path("released-report")
 
 
 def eval(
@@ -53,7 +52,10 @@ def eval(
         bool, typer.Option("--ema", help="Judge the running mean of the weights, if the run keeps one.")
     ] = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 (default: the best there is).")] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the report on a release.")] = Path("released-report"),
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the report (default: in the run; of a release: released-report)."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Measure a run on held-out games, one step ahead and in the closed loop, beside naive baselines.
@@ -67,7 +69,21 @@ def eval(
             "no run" if run is None else f"{run} and --released", "one of the two",
             "worldmodel eval RUN, or worldmodel eval --released --data DATASET",
         )  # fmt: skip
+    from worldmodel.cli.measuring import dataset_for, settings_for
+    from worldmodel.dataset.store import open_dataset
+    from worldmodel.evaluation import subject
+    from worldmodel.evaluation.result_file import RESULT_FILE, reproduction
+    from worldmodel.evaluation.suite import evaluate
+    from worldmodel.runs.atomic import refuse_foreign
+    from worldmodel.runs.folder import RunFolder
+    from worldmodel.training.device import choose_device
+
+    output = Output(as_json)
+    if out is not None:
+        refuse_foreign(out, ours=RESULT_FILE, of="a report")
+    split: Judged = "unseen" if unseen else "train" if allow_train else "val"
     folder = run or subject.released()
+    before = None
     if (folder / subject.WEIGHTS_FILE).is_file():
         given = [name for name in _WAY if _is_given(context, name)]
         if given:
@@ -75,38 +91,36 @@ def eval(
                 f"--{given[0].replace('_', '-')} with a release", "no option of that kind",
                 "leave it out: a release is measured the way that its numbers were",
             )  # fmt: skip
-        _again(folder, data, out, allow_train=allow_train, unseen=unseen, device=device, output=Output(as_json))
-        return
-    assert run is not None
-    from worldmodel.cli.measuring import dataset_for, settings_for
-    from worldmodel.evaluation.suite import evaluate_run
-    from worldmodel.runs.folder import RunFolder
-    from worldmodel.training.device import choose_device
-
-    output = Output(as_json)
-    opened = RunFolder.open(run)
-    settings = settings_for(
-        opened,
-        max_frames=max_frames or None,
-        num_rollouts=rollouts,
-        horizon=horizon,
-        num_long=long,
-        num_per_event=per_event,
-        num_forks=counterfactuals,
-        seed=seed,
-    )
-    done = evaluate_run(
-        opened,
-        dataset_for(opened, data),
-        settings,
-        split="train" if allow_train else "val",
-        allow_train=allow_train,
-        ema=ema,
-        device=choose_device(device),
-        unseen=unseen,
-    )
+        if data is None:
+            raise WrongUse("no --data", "a dataset to measure on", "ingest replays, and give the folder with --data")
+        weights, before = subject.of_release(folder, out or _RELEASED_REPORT)
+        dataset, settings = open_dataset(data), subject.settings_of(before)
+    else:
+        opened = RunFolder.open(folder)
+        weights = subject.of_run(opened, ema=ema, split=split)
+        weights = weights if out is None else replace(weights, report=out)
+        dataset = dataset_for(opened, data)
+        settings = settings_for(
+            opened,
+            max_frames=max_frames or None,
+            num_rollouts=rollouts,
+            horizon=horizon,
+            num_long=long,
+            num_per_event=per_event,
+            num_forks=counterfactuals,
+            seed=seed,
+        )
+    done = evaluate(weights, dataset, settings, split=split, allow_train=allow_train, device=choose_device(device))
     _tell(done, output)
-    output.result(done.summary)
+    if before is None:
+        output.result(done.summary)
+        return
+    again = reproduction(before, done.json)
+    _tell_again(again, output)
+    output.result(
+        done.summary
+        | {"same_data": again.is_same_data, "moved": sorted(again.moved), "num_reproduced": again.num_reproduced}
+    )
 
 
 def _is_given(context: typer.Context, name: str) -> bool:
@@ -143,53 +157,17 @@ def _tell(done: Evaluation, output: Output) -> None:
     output.say(f"report: {summary['report']}")
 
 
-def _again(
-    folder: Path,
-    data: Path | None,
-    out: Path,
-    *,
-    allow_train: bool,
-    unseen: bool,
-    device: str | None,
-    output: Output,
-) -> None:
-    """Measure a release as it was measured, and say whether its numbers are these."""
-    from worldmodel.dataset.store import open_dataset
-    from worldmodel.evaluation.suite import evaluate
-    from worldmodel.evaluation.sums import MODEL
-    from worldmodel.training.device import choose_device
-
-    if data is None:
-        raise WrongUse("no --data", "a dataset to measure on", "ingest replays, and give the folder with --data")
-    weights, before = subject.of_release(folder, out)
-    done = evaluate(
-        weights,
-        open_dataset(data),
-        subject.settings_of(before),
-        split="train" if allow_train else "val",
-        allow_train=allow_train,
-        device=choose_device(device),
-        unseen=unseen,
-    )
-    _tell(done, output)
-    now = {row["name"]: row["models"][MODEL] for row in done.json["headlines"]}
-    then = {row["name"]: row["models"][MODEL] for row in before["headlines"]}
-    is_same_data = all(before["data"][key] == done.json["data"][key] for key in ("content_hash", "split"))
-    moved = {name: (then[name], now[name]) for name in then.keys() & now.keys() if not _equal(then[name], now[name])}
-    if not is_same_data:
+def _tell_again(again: Reproduction, output: Output) -> None:
+    """Whether the numbers of a release are these."""
+    if not again.is_same_data:
         output.say("not the games of the model card: its numbers are of others, and these are new ones")
-    elif not moved:
-        output.say(f"reproduced: all {len(then)} numbers of the model card")
+    elif not again.moved:
+        output.say(f"reproduced: all {again.num} numbers of the model card")
     else:
-        output.say(f"reproduced: {len(then) - len(moved)} of {len(then)} numbers of the model card; not these:")
-        for name, (old, new) in moved.items():
-            output.say(f"  {name}: {old['value']:.6g} there, {new['value']:.6g} here")
-    output.result(
-        done.summary | {"same_data": is_same_data, "moved": sorted(moved), "num_reproduced": len(then) - len(moved)}
-    )
+        output.say(f"reproduced: {again.num_reproduced} of {again.num} numbers of the model card; not these:")
+        for name, (old, new) in again.moved.items():
+            output.say(f"  {name}: {_shown(old)} there, {_shown(new)} here")
 
 
-def _equal(old: dict[str, Any], new: dict[str, Any]) -> bool:
-    if old["value"] is None or new["value"] is None:
-        return old["value"] is new["value"]
-    return isclose(old["value"], new["value"], rel_tol=_SAME, abs_tol=1e-9)
+def _shown(value: float | None) -> str:
+    return "none" if value is None else f"{value:.6g}"

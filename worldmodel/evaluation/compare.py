@@ -7,7 +7,6 @@ A difference is B minus A, each of the same games on the same draws: what makes 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,13 +18,11 @@ from worldmodel.errors import WrongUse
 from worldmodel.evaluation import bootstrap, compare_page, sums
 from worldmodel.evaluation.bootstrap import Estimate
 from worldmodel.evaluation.metrics import LOSS_PREFIX
-from worldmodel.evaluation.result import RESULT_VERSION, STEP
-from worldmodel.evaluation.subject import RESULT_FILE
+from worldmodel.evaluation.result import STEP
+from worldmodel.evaluation.result_file import RESULT_FILE, Json, read_result
 from worldmodel.evaluation.suite import FORKS_FILE, SUMS_FILE
 from worldmodel.evaluation.sums import Ledger, Measure
 from worldmodel.runs import atomic
-
-Json = dict[str, Any]
 
 COMPARE_VERSION = 1
 """Raised when a reader of older comparisons would misread a new one. 1 (2026-11): first."""
@@ -50,18 +47,12 @@ class Side:
 
 def read_side(report: Path) -> Side:
     """What an evaluation left in a report folder. Raises WrongUse if it is missing, of another version, or torn."""
-    path, way_out = report / RESULT_FILE, "evaluate the run again: worldmodel eval RUN"
-    if not path.is_file():
-        raise WrongUse(f"no {path}", "the result of an evaluation", way_out)
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise WrongUse(f"{path} is no JSON ({error})", "the result of an evaluation", way_out) from error
-    version = value.get("result_version") if isinstance(value, dict) else None
-    if version != RESULT_VERSION:
-        raise WrongUse(f"{path} is of version {version}", f"version {RESULT_VERSION}", way_out)
+    path = report / RESULT_FILE
+    value = read_result(path)
     if not isinstance(value.get("files"), dict) or SUMS_FILE not in value["files"]:
-        raise WrongUse(f"{path} names no sums", f"a result with {SUMS_FILE} beside it", way_out)
+        raise WrongUse(
+            f"{path} names no sums", f"a result with {SUMS_FILE} beside it", "evaluate again: worldmodel eval RUN"
+        )
     ledgers = {name: sums.read(report / name, sha256=sha256) for name, sha256 in value["files"].items()}
     return Side(value["run"], value, ledgers[SUMS_FILE], ledgers.get(FORKS_FILE))
 

@@ -5,19 +5,25 @@ Owns: the choice. Must not: read frames, run a model.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from worldmodel.dataset.store import Dataset, Split
 from worldmodel.errors import WrongUse
+from worldmodel.runs import atomic
 from worldmodel.schema import PLAYERS
 
-HELD_OUT: Split = "val"
-UNSEEN = "unseen"
-"""What a result calls all games that the weights did not learn from, whatever their split."""
+Judged = Split | Literal["unseen"]
+"""Games to judge on: a split, or all that the weights did not learn from, whatever their split."""
+HELD_OUT: Literal["val"] = "val"
+UNSEEN: Literal["unseen"] = "unseen"
+NOT_LEARNED = (HELD_OUT, UNSEEN)
 _MARK = 16
 """Characters of a hash: of a million games two share one with a chance of one in forty million."""
 BLOCK_FRAMES = 2_000_000
@@ -49,19 +55,38 @@ def marks(dataset: Dataset, games: NDArray[np.int64]) -> list[str]:
     return [str(value)[:_MARK] for value in dataset.games["frames_hash"].take(games).to_pylist()]
 
 
-def unseen_games(dataset: Dataset, learned: frozenset[str]) -> Games:
-    """All games but those that were learned from (see `marks`). Raises WrongUse if there is none."""
-    everything = dataset.rows()
-    is_new = np.array([mark not in learned for mark in marks(dataset, everything)], dtype=bool)
-    if not is_new.any():
-        raise WrongUse(
-            f"all {len(everything)} games of {dataset.path} were learned from", "one that was not", "give other games"
-        )
-    return _games(dataset, everything[is_new])
+def write_marks(file: Path, dataset: Dataset, games: NDArray[np.int64]) -> None:
+    """Write down games by their marks, one a line."""
+    atomic.write_text(file, "".join(f"{mark}\n" for mark in sorted(marks(dataset, games))))
 
 
-def choose_games(dataset: Dataset, *, split: Split = HELD_OUT, allow_train: bool = False) -> Games:
-    """The games of a split. Raises WrongUse for one that was trained on, unless told, and for one without games."""
+def read_marks(file: Path) -> frozenset[str]:
+    """The games of such a file. Raises OSError if it cannot be read.
+
+    Raises WrongUse for anything else in it: a mark too few makes a learned game an unseen one.
+    """
+    lines = file.read_bytes().decode(errors="replace").splitlines()
+    wrong = next((line for line in lines if not re.fullmatch(f"[0-9a-f]{{{_MARK}}}", line)), None)
+    if wrong is not None or not lines:
+        found = "no line" if wrong is None else f"a line {wrong[:40]!r}"
+        raise WrongUse(f"{file} has {found}", f"lines of {_MARK} hexadecimal digits", "copy it again from its run")
+    return frozenset(lines)
+
+
+def choose_games(
+    dataset: Dataset,
+    *,
+    split: Judged = HELD_OUT,
+    allow_train: bool = False,
+    learned: frozenset[str] | None = None,
+) -> Games:
+    """The games to judge on. learned: what the weights learned from (`read_marks`), which "unseen" needs.
+
+    Raises WrongUse for a split that was trained on, unless told, for one without games, and for "unseen" where nothing
+    is known of what was learned, or nothing is left.
+    """
+    if split == UNSEEN:
+        return _games(dataset, _unseen(dataset, learned))
     if split != HELD_OUT and not allow_train:
         raise WrongUse(
             f"split {split!r}, which holds games that models are trained on",
@@ -76,6 +101,22 @@ def choose_games(dataset: Dataset, *, split: Split = HELD_OUT, allow_train: bool
             "ingest more games: about one match in ten is held out",
         )
     return _games(dataset, num)
+
+
+def _unseen(dataset: Dataset, learned: frozenset[str] | None) -> NDArray[np.int64]:
+    if learned is None:
+        raise WrongUse(
+            "weights that do not tell which games they learned from", "a run with its games.txt",
+            "judge on the held-out split: it is the same games in every dataset",
+        )  # fmt: skip
+    everything = dataset.rows()
+    is_new = np.array([mark not in learned for mark in marks(dataset, everything)], dtype=bool)
+    if not is_new.any():
+        raise WrongUse(
+            f"all {len(everything)} games of {dataset.path} were learned from", "one that was not", "give other games"
+        )
+    unseen: NDArray[np.int64] = everything[is_new]
+    return unseen
 
 
 def _games(dataset: Dataset, num: NDArray[np.int64]) -> Games:

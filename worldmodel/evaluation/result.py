@@ -23,12 +23,6 @@ from worldmodel.evaluation.sums import MODEL, Ledger, Measure, Numbers
 from worldmodel.evaluation.teacher_forced import TeacherForced
 from worldmodel.schema import LAYOUT
 
-RESULT_VERSION = 2
-"""Raised when a reader of older results would misread a new one.
-
-1 (2026-11): first. 2 (2026-11): frozen starts with a digest, long and conditioned rollouts, sums beside the result.
-"""
-
 STEP = "step"
 """Where a measure one step ahead was taken."""
 

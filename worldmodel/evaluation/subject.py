@@ -11,17 +11,14 @@ import hashlib
 import json
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import worldmodel
 from worldmodel.errors import WrongUse
+from worldmodel.evaluation.heldout import HELD_OUT, Judged, read_marks
+from worldmodel.evaluation.protocol import Settings
+from worldmodel.evaluation.result_file import RESULT_FILE, Json, read_result
 from worldmodel.runs.folder import RunFolder
 
-if TYPE_CHECKING:
-    from worldmodel.evaluation.protocol import Settings
-
-RESULT_FILE = "result.json"
-"""Of a report folder, and of a release."""
 WEIGHTS_FILE = "weights.safetensors"
 """Of a release."""
 GAMES_FILE = "games.txt"
@@ -46,8 +43,13 @@ class Subject:
     warnings: tuple[str, ...] = ()
 
 
-def of_run(folder: RunFolder, *, ema: bool) -> Subject:
-    """The newest whole checkpoint of a run; ema: the running mean of its weights. Raises WrongUse."""
+def of_run(run: RunFolder | Path, *, ema: bool = False, split: Judged = HELD_OUT) -> Subject:
+    """The newest whole checkpoint of a run; ema: the running mean of its weights. Raises WrongUse.
+
+    split: what it will be judged on. The held-out games have the run's `report/`, which cards, comparisons and releases
+    read; others have a folder of their own, so that nobody takes one for the other.
+    """
+    folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
     checkpoint, problems = folder.newest_checkpoint()
     weights = checkpoint.weights_ema if ema else checkpoint.weights
     if ema and not weights.is_file():
@@ -57,19 +59,24 @@ def of_run(folder: RunFolder, *, ema: bool) -> Subject:
     dataset = json.loads(folder.provenance.read_text(encoding="utf-8")).get("dataset") or {}
     told = dataset.get("content_hash")
     return Subject(
-        folder.id,
-        weights,
-        checkpoint.meta["files"][weights.name],
-        checkpoint.step,
-        ema,
-        None if told is None else str(told),
-        _learned(folder.games),
-        folder.report,
-        tuple(f"a newer checkpoint was damaged: {problem}" for problem in problems),
+        name=folder.id,
+        weights=weights,
+        sha256=checkpoint.meta["files"][weights.name],
+        step=checkpoint.step,
+        is_mean=ema,
+        trained_on=None if told is None else str(told),
+        learned=_learned(folder.games),
+        report=report_of(folder, split),
+        warnings=tuple(f"a newer checkpoint was damaged: {problem}" for problem in problems),
     )
 
 
-def of_release(folder: Path, report: Path) -> tuple[Subject, dict[str, Any]]:
+def report_of(folder: RunFolder, split: Judged) -> Path:
+    """Where a run's results on these games are."""
+    return folder.report if split == HELD_OUT else folder.path / f"{folder.report.name}-{split}"
+
+
+def of_release(folder: Path, report: Path) -> tuple[Subject, Json]:
     """The weights of a release, and the result that goes with them. Raises WrongUse for a folder that has not both."""
     weights, file = folder / WEIGHTS_FILE, folder / RESULT_FILE
     for path in (weights, file):
@@ -78,28 +85,33 @@ def of_release(folder: Path, report: Path) -> tuple[Subject, dict[str, Any]]:
                 f"no {path.name} in {folder}", "a release: an export with its weights and their evaluation",
                 "worldmodel export RUN --release --out FOLDER, after worldmodel eval RUN",
             )  # fmt: skip
-    result = json.loads(file.read_text(encoding="utf-8"))
+    result = read_result(file)
     with weights.open("rb") as opened:
         sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
-    told = result["weights"]
+    told, data = result["weights"], result["data"]
     if told["sha256"] != sha256:
         raise WrongUse(
             f"{file} is of weights {told['sha256'][:16]}", f"of those beside it, {sha256[:16]}", "export them again"
         )
-    data = result["data"]
-    trained_on = data["content_hash"] if data["is_the_training_dataset"] else None
-    learned = _learned(folder / GAMES_FILE)
-    return Subject(result["run"], weights, sha256, told["step"], told["ema"], trained_on, learned, report), result
+    subject = Subject(
+        name=result["run"],
+        weights=weights,
+        sha256=sha256,
+        step=told["step"],
+        is_mean=told["ema"],
+        trained_on=data["content_hash"] if data["is_the_training_dataset"] else None,
+        learned=_learned(folder / GAMES_FILE),
+        report=report,
+    )
+    return subject, result
 
 
 def _learned(file: Path) -> frozenset[str] | None:
-    return frozenset(file.read_text(encoding="utf-8").split()) if file.is_file() else None
+    return read_marks(file) if file.is_file() else None
 
 
-def settings_of(result: dict[str, Any]) -> Settings:
+def settings_of(result: Json) -> Settings:
     """How a result was measured."""
-    from worldmodel.evaluation.protocol import Settings
-
     told = result["settings"]
     return Settings(**{field.name: told[field.name] for field in fields(Settings) if field.name in told})
 

@@ -15,20 +15,20 @@ from typing import Any
 
 import torch
 
-from worldmodel.dataset.store import Dataset, Split
+from worldmodel.dataset.store import Dataset
 from worldmodel.errors import WrongUse
 from worldmodel.evaluation import bootstrap, heldout, report, result, sums
 from worldmodel.evaluation.closed_loop import CURVE_METRICS
-from worldmodel.evaluation.heldout import HELD_OUT
+from worldmodel.evaluation.heldout import HELD_OUT, NOT_LEARNED, Judged
 from worldmodel.evaluation.metrics import METRICS
 from worldmodel.evaluation.protocol import Found, Settings, evaluate_model
 from worldmodel.evaluation.protocol import baselines as baselines
-from worldmodel.evaluation.subject import RESULT_FILE, Subject, of_run
+from worldmodel.evaluation.result_file import RESULT_FILE, RESULT_VERSION
+from worldmodel.evaluation.subject import Subject
 from worldmodel.evaluation.sums import MODEL
 from worldmodel.models import base
 from worldmodel.models.base import WorldModel, load_model
 from worldmodel.runs import atomic
-from worldmodel.runs.folder import RunFolder
 from worldmodel.runs.provenance import code_version
 
 REPORT_FILE = "index.html"
@@ -83,44 +83,20 @@ class Evaluation:
         }
 
 
-def evaluate_run(
-    run: RunFolder | Path,
-    dataset: Dataset,
-    settings: Settings,
-    *,
-    split: Split = HELD_OUT,
-    allow_train: bool = False,
-    ema: bool = False,
-    device: torch.device | str = "cpu",
-    unseen: bool = False,
-    quiet: bool = False,
-) -> Evaluation:
-    """Evaluate the newest whole checkpoint of a run and write its report. `ema`: the running mean of its weights.
-
-    Raises WrongUse for a folder that is no run, or a run without a checkpoint, and as `evaluate` does.
-    """
-    folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
-    subject = of_run(folder, ema=ema)
-    return evaluate(
-        subject, dataset, settings, split=split, allow_train=allow_train, device=device, unseen=unseen, quiet=quiet
-    )
-
-
 def evaluate(
     subject: Subject,
     dataset: Dataset,
     settings: Settings,
     *,
-    split: Split = HELD_OUT,
+    split: Judged = HELD_OUT,
     allow_train: bool = False,
     device: torch.device | str = "cpu",
-    unseen: bool = False,
     quiet: bool = False,
 ) -> Evaluation:
-    """Evaluate weights and write their report. unseen: on every game that they did not learn from, whatever its split.
+    """Evaluate weights and write their report.
 
-    Raises WrongUse for a dataset of another schema, a split that was trained on (unless `allow_train`), a split without
-    games or with none that is long enough.
+    Raises WrongUse for a dataset of another schema, for games as `heldout.choose_games` does, and if none is long
+    enough.
     """
     about = base.describe_weights(subject.weights)
     if about["store_hash"] != dataset.manifest.store_hash:
@@ -130,25 +106,17 @@ def evaluate(
             "ingest the replays again with this version, or train again",
         )
     model = load_model(subject.weights, device=device)
-    if unseen:
-        if subject.learned is None:
-            raise WrongUse(
-                f"{subject.name} does not tell which games it learned from", "a run with its games.txt",
-                "leave --unseen out: the held-out split is the same games in every dataset",
-            )  # fmt: skip
-        games = heldout.unseen_games(dataset, subject.learned)
-    else:
-        games = heldout.choose_games(dataset, split=split, allow_train=allow_train)
+    games = heldout.choose_games(dataset, split=split, allow_train=allow_train, learned=subject.learned)
     started = time.monotonic()
     found = evaluate_model(model, dataset, games, settings, device=device, quiet=quiet)
     warnings = list(subject.warnings)
-    if split != HELD_OUT and not unseen:
+    if split not in NOT_LEARNED:
         warnings.insert(
             0, f"TRAINING GAMES: split {split!r} holds games that models learn from; no claim rests on this"
         )
     same = None if subject.trained_on is None else subject.trained_on == dataset.content_hash
     json_value: dict[str, Any] = {
-        "result_version": result.RESULT_VERSION,
+        "result_version": RESULT_VERSION,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - started, 1),
         "run": subject.name,
@@ -157,8 +125,8 @@ def evaluate(
             "name": dataset.path.name,
             "content_hash": dataset.content_hash,
             "is_the_training_dataset": same,
-            "split": heldout.UNSEEN if unseen else split,
-            "held_out": unseen or split == HELD_OUT,
+            "split": split,
+            "held_out": split in NOT_LEARNED,
             "num_games": len(games),
             "num_frames": int(games.num_frames.sum()),
         },

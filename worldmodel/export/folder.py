@@ -14,7 +14,6 @@ Owns: these names, the order of work, and that nothing is written which is not t
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +24,8 @@ import torch
 
 from worldmodel.dataset.store import Dataset, open_dataset
 from worldmodel.errors import WorldModelError, WrongUse
-from worldmodel.evaluation.subject import GAMES_FILE, RESULT_FILE, WEIGHTS_FILE, of_run
+from worldmodel.evaluation.result_file import RESULT_FILE, read_result
+from worldmodel.evaluation.subject import GAMES_FILE, WEIGHTS_FILE, of_run
 from worldmodel.export import client, parity, shrink, speed, starts
 from worldmodel.export.extra import need, need_all
 from worldmodel.export.graph import make_graph, operators
@@ -71,9 +71,12 @@ def export(run: Path, out: Path, data: Path | None = None, options: Options | No
     """
     options = options or Options()
     need_all()
-    _may_write(out)
+    atomic.refuse_foreign(out, ours=CODEC, of="an export")
     weights, about = find_weights(run, ema=options.ema)
-    measured = _measured(run, about["weights_sha256"]) if options.release else None
+    folder = RunFolder.open(run) if run.is_dir() else None
+    if options.release and folder is None:
+        raise WrongUse(f"--release with the weights file {run.name}", "a run folder", "give the run that it is of")
+    measured = _measured(folder, about["weights_sha256"]) if options.release and folder is not None else None
     model = load_model(weights)
     stretches = _stretches(None if data is None else open_dataset(data), options)
     with atomic.new_folder(out) as aside:
@@ -87,23 +90,15 @@ def export(run: Path, out: Path, data: Path | None = None, options: Options | No
         told = client.describe(model, about, files, sampling=options.sampling)
         atomic.write_text(aside / CODEC, client.dump(told))
         atomic.write_json(aside / PARITY, report)
-        if measured is not None:
+        if folder is not None and measured is not None:
             shutil.copyfile(weights, aside / WEIGHTS_FILE)
             shutil.copyfile(measured, aside / RESULT_FILE)
-            if (run / GAMES_FILE).is_file():
-                shutil.copyfile(run / GAMES_FILE, aside / GAMES_FILE)
-        atomic.write_text(aside / CARD, model_card(about, report, lines(report), run if run.is_dir() else None))
+            if folder.games.is_file():
+                shutil.copyfile(folder.games, aside / GAMES_FILE)
+        atomic.write_text(aside / CARD, model_card(about, report, lines(report), folder))
     for line in lines(report):
         say(line)
     return report
-
-
-def _may_write(out: Path) -> None:
-    """A new folder, an empty one, or an earlier export, which is replaced."""
-    if not out.exists():
-        return
-    if not out.is_dir() or (any(out.iterdir()) and not (out / CODEC).is_file()):
-        raise WrongUse(f"{out} holds something else", "a new folder, or an earlier export", "name another folder")
 
 
 def find_weights(run: Path, *, ema: bool) -> tuple[Path, dict[str, Any]]:
@@ -130,16 +125,15 @@ def find_weights(run: Path, *, ema: bool) -> tuple[Path, dict[str, Any]]:
     }
 
 
-def _measured(run: Path, sha256: str) -> Path:
-    """The evaluation of a run. Raises WrongUse if it has none of these weights."""
-    file = run / "report" / RESULT_FILE
-    if not file.is_file():
-        raise WrongUse(f"no evaluation in {run}", "one of these weights", "worldmodel eval RUN, with --ema as here")
-    of = json.loads(file.read_text(encoding="utf-8"))["weights"]["sha256"]
-    if of != sha256:
+def _measured(run: RunFolder, sha256: str) -> Path:
+    """The evaluation of a run. Raises WrongUse if it has none of these weights, on games not learned from."""
+    file = run.report / RESULT_FILE
+    result = read_result(file)
+    of, data = result["weights"]["sha256"], result["data"]
+    if of != sha256 or not data["held_out"]:
         raise WrongUse(
-            f"the evaluation in {run} is of weights {of[:16]}",
-            f"of {sha256[:16]}",
+            f"the evaluation in {run.path} is of weights {of[:16]} on {data['split']} games",
+            f"of {sha256[:16]} on held-out ones",
             "worldmodel eval RUN, with --ema as here",
         )  # fmt: skip
     return file

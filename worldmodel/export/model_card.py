@@ -6,11 +6,10 @@ Owns: its sections. Must not: measure anything (the evaluation is the run's own,
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from worldmodel.evaluation.page import number
-from worldmodel.evaluation.subject import RESULT_FILE
+from worldmodel.evaluation.result_file import RESULT_FILE, read_result
 from worldmodel.runs.folder import RunFolder
 from worldmodel.schema import LAYOUT
 
@@ -19,11 +18,12 @@ A dream is not the game: its errors grow with every frame that it makes of its o
 legal stages, and what its games held; it has no items, no Nana, no teams. Nothing of the game is in these files: they
 hold what was learned from replays of it. Made to be played with, searched in and measured; not to judge a match by."""
 
+_AGAIN = "{}: `worldmodel eval`, then export again."
 
-def model_card(about: dict[str, Any], report: dict[str, Any], parity: list[str], run: Path | None) -> str:
-    """The page. about: what is known of the weights; report, parity: the parity report, and in words; run: the run's
-    folder, None for a weights file alone."""
-    folder = None if run is None else RunFolder.open(run)
+
+def model_card(about: dict[str, Any], report: dict[str, Any], parity: list[str], folder: RunFolder | None) -> str:
+    """The page. about: what is known of the weights; report, parity: the parity report, and in words; folder: of the
+    run, None for a weights file alone. Raises WrongUse if its evaluation cannot be read."""
     origin = "a weights file" if folder is None else f"run `{about['run']}`, step {about['step']:,}"
     files = ", ".join(f"`{told['file']}`" for told in report["files"].values())
     told = [
@@ -69,12 +69,15 @@ def _training(folder: RunFolder) -> list[str]:
 def _measured(folder: RunFolder, sha256: str) -> list[str]:
     """Headlines of the run's evaluation, if it is of these weights."""
     told = ["## Measured on games it has not seen", ""]
-    file = folder.path / "report" / RESULT_FILE
-    result = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
-    if result is None or result["weights"]["sha256"] != sha256:
-        state = "Not evaluated" if result is None else "The run's evaluation is of other weights"
-        return [*told, f"{state}: `worldmodel eval`, then export again.", ""]
+    file = folder.report / RESULT_FILE
+    if not file.is_file():
+        return [*told, _AGAIN.format("Not evaluated"), ""]
+    result = read_result(file)
     data = result["data"]
+    if result["weights"]["sha256"] != sha256:
+        return [*told, _AGAIN.format("The run's evaluation is of other weights"), ""]
+    if not data["held_out"]:
+        return [*told, _AGAIN.format(f"The run's evaluation is of {data['split']} games"), ""]
     names = list(result["headlines"][0]["models"])
     rows = [
         f"{data['num_games']} games, {data['num_frames']:,} frames, held out by match; 95 % intervals over games.",

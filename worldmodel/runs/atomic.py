@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from worldmodel.errors import WrongUse
+
 ASIDE = ".aside-"
 """Prefix of names that are not finished. Whoever lists a folder skips them; whoever finds one may delete it."""
 
@@ -70,6 +72,14 @@ def new_folder(path: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     sync_folder(path.parent)
+
+
+def refuse_foreign(folder: Path, *, ours: str, of: str) -> None:
+    """Ask before work: `folder` is not there, empty, or one of ours by the file `ours` in it. Raises WrongUse."""
+    if folder.is_dir() and ((folder / ours).is_file() or not any(folder.iterdir())):
+        return
+    if folder.exists():
+        raise WrongUse(f"{folder} holds something else", f"a new folder, or {of} of ours", "name another folder")
 
 
 def sync_folder(path: Path) -> None:

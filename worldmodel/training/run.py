@@ -264,8 +264,7 @@ def _write_origin(
         experiment_hash=strict.digest(experiment),
         world_size=team.world,
     )
-    learned = heldout.marks(dataset, dataset.rows(split="train"))
-    atomic.write_text(run.games, "".join(f"{mark}\n" for mark in sorted(learned)))
+    heldout.write_marks(run.games, dataset, dataset.rows(split="train"))
     atomic.write_json(run.provenance, told)
 
 

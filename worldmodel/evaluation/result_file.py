@@ -1,0 +1,78 @@
+"""`result.json` as others read it: its name, its version, what must be in it, and whether another one says the same.
+
+Owns: that no number is read out of a file that is not whole. Must not: measure, know of runs or datasets.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from math import isclose
+from pathlib import Path
+from typing import Any
+
+from worldmodel.errors import WrongUse
+from worldmodel.evaluation.sums import MODEL
+
+Json = dict[str, Any]
+
+RESULT_FILE = "result.json"
+"""Of a report folder, and of a release."""
+
+RESULT_VERSION = 2
+"""Raised when a reader of older results would misread a new one.
+
+1 (2026-11): first. 2 (2026-11): frozen starts with a digest, long and conditioned rollouts, sums beside the result.
+"""
+
+SAME = 1e-4
+"""Relative difference up to which two numbers are one: what sums lose on another machine."""
+
+_PARTS = {"run": str, "weights": dict, "data": dict, "settings": dict, "headlines": list}
+_WAY_OUT = "evaluate again: worldmodel eval RUN"
+
+
+def read_result(path: Path) -> Json:
+    """A whole result. Raises WrongUse if the file is missing, no JSON, of another version, or lacks a part."""
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise WrongUse(f"no {path}", "the result of an evaluation", _WAY_OUT) from None
+    except (ValueError, RecursionError) as error:
+        raise WrongUse(f"{path} is no JSON ({error})", "the result of an evaluation", _WAY_OUT) from error
+    version = value.get("result_version") if isinstance(value, dict) else None
+    if version != RESULT_VERSION:
+        raise WrongUse(f"{path} is of version {version}", f"version {RESULT_VERSION}", _WAY_OUT)
+    wrong = [name for name, kind in _PARTS.items() if not isinstance(value.get(name), kind)]
+    if wrong:
+        raise WrongUse(f"{path} without {', '.join(wrong)}", "the result of an evaluation", _WAY_OUT)
+    whole: Json = value
+    return whole
+
+
+@dataclass(frozen=True, slots=True)
+class Reproduction:
+    """What became of the headlines of an earlier result. moved: (then, now) by name; None for no number."""
+
+    is_same_data: bool
+    num: int
+    moved: dict[str, tuple[float | None, float | None]]
+
+    @property
+    def num_reproduced(self) -> int:
+        """How many came out again."""
+        return self.num - len(self.moved)
+
+
+def reproduction(then: Json, now: Json) -> Reproduction:
+    """Compare the headlines of two results."""
+    old, new = ({row["name"]: row["models"][MODEL]["value"] for row in one["headlines"]} for one in (then, now))
+    moved = {name: (value, new.get(name)) for name, value in old.items() if not _is_same(value, new.get(name))}
+    is_same_data = all(then["data"][key] == now["data"][key] for key in ("content_hash", "split"))
+    return Reproduction(is_same_data, len(old), moved)
+
+
+def _is_same(old: float | None, new: float | None) -> bool:
+    if old is None or new is None:
+        return old is new
+    return isclose(old, new, rel_tol=SAME, abs_tol=1e-9)
