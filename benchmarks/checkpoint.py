@@ -14,29 +14,25 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from common import finish, table
 
+from worldmodel.bench.ceilings import seconds_of
 from worldmodel.runs.folder import RunFolder
 from worldmodel.training.checkpoint import TrainState, restore
 from worldmodel.training.config import find_experiment, load_experiment
 from worldmodel.training.loop import make_state
 from worldmodel.training.saver import Saver
 
-
-def seconds_of(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
+CPU = torch.device("cpu")
 
 
 def trained_once() -> tuple[TrainState, TrainState]:
     """The card's state after an update, and a fresh one to load it into."""
     experiment = load_experiment(find_experiment("mamba2-medium-gpu"), overrides=["training.ema=0.999"])
-    state = make_state(experiment, torch.device("cpu"))
+    state = make_state(experiment, CPU)
     for parameter in state.model.parameters():
         parameter.grad = torch.randn_like(parameter)
     state.optimizer.step()
@@ -55,7 +51,7 @@ def slower_beside(saver: Saver, state: TrainState, rounds: int) -> float:
     left = torch.randn(64, 64)
 
     def work() -> float:
-        return seconds_of(lambda: [torch.tanh(left @ left) for _ in range(40)])
+        return seconds_of(lambda: [torch.tanh(left @ left) for _ in range(40)], CPU)
 
     alone, beside = [work() for _ in range(500)], []
     for _ in range(rounds):
@@ -90,9 +86,9 @@ def measure(place: Path, rounds: int) -> None:
         newest = run.all_checkpoints()[-1]
         size = sum(file.stat().st_size for file in newest.path.iterdir())
         data = newest.state.read_bytes() + newest.weights.read_bytes() + newest.weights_ema.read_bytes()
-        note("floor: as many bytes written", seconds_of(lambda data=data: plain_write(place / "plain", data)))  # type: ignore[misc]
-        note("loaded", seconds_of(lambda newest=newest: restore(newest, fresh)))  # type: ignore[misc]
-        note("floor: its state read", seconds_of(lambda newest=newest: newest.state.read_bytes()))  # type: ignore[misc]
+        note("floor: as many bytes written", seconds_of(lambda data=data: plain_write(place / "plain", data), CPU))  # type: ignore[misc]
+        note("loaded", seconds_of(lambda newest=newest: restore(newest, fresh), CPU))  # type: ignore[misc]
+        note("floor: its state read", seconds_of(lambda newest=newest: newest.state.read_bytes(), CPU))  # type: ignore[misc]
     slower = slower_beside(saver, state, rounds)
     saver.close()
     timed = {name: values[1:] for name, values in took.items()}

@@ -72,7 +72,7 @@ def make_case(name: str, overrides: list[str], dataset: Dataset, *, compiled: bo
     source = batches()
 
     def once() -> None:
-        for chunk, _ in chunks(next(source), experiment):
+        for chunk, _ in chunks(next(source), plan, step=state.step):
             step(chunk, meter, pace)
 
     return once, plan.targets_per_step

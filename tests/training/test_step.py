@@ -36,7 +36,7 @@ def updated(dataset: Dataset, experiment: Experiment, *, num: int = 1) -> tuple[
     batches = plan.batches.epoch(0)
     for _ in range(num):
         carried = None
-        for chunk, _ in chunks(next(batches), experiment):
+        for chunk, _ in chunks(next(batches), plan, step=state.step):
             carried = step(chunk, meter, pace, carried=carried)
     return state, [row for _, row in meter.fetch()]
 
@@ -119,6 +119,14 @@ def test_the_game_and_frame_that_were_not_finite_are_named(
     assert all(value.isfinite().all() for value in content["model"].values())
 
 
+def test_whoever_asks_for_steps_gets_turned_windows(dataset: Dataset) -> None:
+    """`plan` measures what the run will do."""
+    plain, turned = (make_plan(make_experiment(symmetry={"swap": share}), dataset, CPU) for share in (0.0, 1.0))
+    batch = next(plain.batches.epoch(0))
+    (before, _), (after, _) = (next(chunks(batch, plan, step=0)) for plan in (plain, turned))
+    assert torch.equal(before[2].numbers.flip(-2), after[2].numbers)
+
+
 def test_presented_and_targets_are_no_business_of_the_caller(dataset: Dataset) -> None:
     """A step leaves the batch as it was: batches may be resident."""
     experiment = make_experiment(
@@ -127,7 +135,7 @@ def test_presented_and_targets_are_no_business_of_the_caller(dataset: Dataset) -
     plan = make_plan(experiment, dataset, CPU)
     state = make_state(experiment, CPU)
     state.step = plan.steps_per_epoch
-    chunk, _ = next(chunks(next(plan.batches.epoch(1)), experiment))
+    chunk, _ = next(chunks(next(plan.batches.epoch(1)), plan, step=state.step))
     before = [
         tensor.clone()
         for part in chunk

@@ -65,12 +65,12 @@ class Runner:
 
     def run(self, batch: int) -> None:
         carried = None
-        for chunk, _ in chunks(self.batches[batch], self.plan.experiment):
+        for chunk, _ in chunks(self.batches[batch], self.plan, step=self.state.step):
             carried = self.step(chunk, self.meter, self.pace, carried=carried)
 
     @property
     def chunk(self) -> Chunk:
-        return next(chunks(self.batches[0], self.plan.experiment))[0]
+        return next(chunks(self.batches[0], self.plan, step=self.state.step))[0]
 
 
 class Count(TorchDispatchMode):

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from worldmodel.bench.ceilings import Ceilings
+from worldmodel.bench.quick import Row
+
 FOLDER = Path(__file__).parent / "filed"
 
 
@@ -18,8 +21,6 @@ class Filed:
     """One machine. name: hardware and date; per_s: case -> things per second."""
 
     name: str
-    device: str
-    compiled: bool
     per_s: dict[str, float]
 
 
@@ -29,11 +30,13 @@ def read_filed(folder: Path = FOLDER) -> list[Filed]:
     for path in sorted(folder.glob("*.json")):
         told = json.loads(path.read_text(encoding="utf-8"))
         per_s = {case: row["per_s"] for case, row in told["cases"].items()}
-        found.append(Filed(path.stem, told["device"], told["compiled"], per_s))
+        found.append(Filed(path.stem, per_s))
     return found
 
 
-def as_json(device: str, *, compiled: bool, ceilings: Any, rows: list[Any], about: dict[str, Any]) -> dict[str, Any]:
+def as_json(
+    device: str, *, compiled: bool, ceilings: Ceilings, rows: list[Row], about: dict[str, Any]
+) -> dict[str, Any]:
     """A result in the form that is filed."""
     return {
         "benchmark": "quick",

@@ -90,10 +90,9 @@ class _Case:
     floor_s: float
 
 
-def measure(device: torch.device, *, rounds: int = 3, compiled: bool | None = None) -> tuple[Ceilings, list[Row]]:
-    """The ceilings, and all cases. compiled: training steps and worlds; None: on a GPU. Settles the allocator."""
+def measure(device: torch.device, *, rounds: int = 3, compiled: bool) -> tuple[Ceilings, list[Row]]:
+    """The ceilings, and all cases. compiled: training steps and worlds. Settles the allocator."""
     settle_allocator()
-    compiled = device.type == "cuda" if compiled is None else compiled
     ceilings = measure_ceilings(device)
     block = resident(2_000_000 if device.type == "cuda" else 64 * GAME_FRAMES, device)
     with tempfile.TemporaryDirectory() as folder:

@@ -88,7 +88,7 @@ class Training:
             first = torch.randint(GAME_FRAMES - rows, (size,), device=self.device)
             batch = self.block.gather(torch.stack([game, first], 1), rows)
             self.pace.lap("data")
-            for chunk, _ in chunks(batch, self.experiment):
+            for chunk, _ in chunks(batch, self.plan, step=self.state.step):
                 self.step(chunk, self.meter, self.pace)
 
     def flops_per_target(self) -> float:

@@ -135,9 +135,10 @@ Feed = Iterator[tuple[Chunk, bool]]
 
 def _chunks(plan: Plan) -> Generator[tuple[Chunk, bool]]:
     """Epoch after epoch."""
+    number = itertools.count(0, plan.experiment.data.carry)
     for epoch in itertools.count():
         for batch in plan.batches.epoch(epoch):
-            yield from chunks(batch, plan.experiment)
+            yield from chunks(batch, plan, step=next(number))
 
 
 def _both_kinds(plan: Plan, state: TrainState, feed: Feed, wishes: Wishes, say: Say) -> tuple[Steps, Steps]:

@@ -39,6 +39,8 @@ def bench(
 
     if out is not None and not out.parent.is_dir():
         raise WrongUse(f"no folder {out.parent}", "one that is there", "make it, or name another file")
+    if out is not None and out.is_dir():
+        raise WrongUse(f"{out} is a folder", "the name of a file", f"name one in it, as {out / 'bench.json'}")
     output = Output(as_json)
     chosen = choose_device(device)
     if threads is not None:

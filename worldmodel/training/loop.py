@@ -156,10 +156,8 @@ def _step_until_over(plan: Plan, state: TrainState, book: Book, stop: StopReques
         state.model.train()
         for batch in plan.batches.epoch(epoch, first_batch=first_batch):
             carried = None
-            if plan.symmetries is not None:
-                batch = plan.symmetries.apply(batch, step=state.step, slots=plan.slots)
             book.pace.lap("data")
-            for chunk, is_last in chunks(batch, plan.experiment):
+            for chunk, is_last in chunks(batch, plan, step=state.step):
                 carried = step(chunk, book.meter, book.pace, carried=carried, touched=book.tell_touched)
                 if plan.validates_after(state.step):
                     book.validate()
@@ -174,11 +172,16 @@ def _step_until_over(plan: Plan, state: TrainState, book: Book, stop: StopReques
     return None
 
 
-def chunks(batch: Batch, experiment: Experiment) -> Iterator[tuple[Chunk, bool]]:
-    """The steps of a batch of windows, and whether each is its last."""
+def chunks(batch: Batch, plan: Plan, *, step: int) -> Iterator[tuple[Chunk, bool]]:
+    """What the steps of a batch of windows are of, and whether each is its last. step: the number of the first.
+
+    Windows are turned round here, so that whoever measures a step pays for that too.
+    """
+    if plan.symmetries is not None:
+        batch = plan.symmetries.apply(batch, step=step, slots=plan.slots)
     states, pads, context = batch
     previous, pads, target = aligned(states, pads)
-    length, num = experiment.data.length, experiment.data.carry
+    length, num = plan.experiment.data.length, plan.experiment.data.carry
     for index in range(num):
         rows = (slice(None), slice(index * length, (index + 1) * length))
         yield (previous[rows], pads[rows], target[rows], context), index == num - 1

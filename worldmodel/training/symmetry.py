@@ -14,16 +14,18 @@ Letters: B slots at hand, T rows, N numbers, C categories, NF flags, A pad numbe
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from worldmodel.dataset.codes import category_codes
 from worldmodel.melee.stages import GEOMETRY
+from worldmodel.nn.codec import CATEGORIES, STAGE
 from worldmodel.nn.frames import Pads, State
-from worldmodel.schema import LAYOUT, Category, Field
+from worldmodel.schema import LAYOUT, Field
 from worldmodel.schema.field import Mirror
 from worldmodel.training.config import Experiment, Symmetry
 from worldmodel.training.disturbance import Slots, step_generator
@@ -117,28 +119,20 @@ def _with(rows: tuple[Field, ...], mirror: Mirror, device: torch.device) -> Tens
     return torch.tensor([row.mirror is mirror for row in rows], device=device)
 
 
-def _stage_codes() -> dict[int, int]:
-    """Stage's number -> its code."""
-    numbers = np.array(list(GEOMETRY))
-    codes, _ = category_codes(LAYOUT.the("stage"), numbers)
-    return dict(zip(numbers.tolist(), codes.tolist(), strict=True))
-
-
-def _stages_that_mirror() -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _stages_that_mirror() -> NDArray[np.bool_]:
     """(stage codes,) bool."""
-    can = np.zeros(cast(Category, LAYOUT.the("stage").codec).vocab, bool)
-    for number, code in _stage_codes().items():
-        can[code] = GEOMETRY[number].mirrored is not None
+    can = np.zeros(STAGE.vocab, bool)
+    for number, stage in GEOMETRY.items():
+        can[number + STAGE.offset] = stage.mirrored is not None
     return can
 
 
-def _other_surfaces() -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
+def _other_surfaces() -> NDArray[np.int64]:
     """(stage codes, ground codes): the code of the mirrored surface."""
-    row = LAYOUT.the("ground")
-    num_stages, num_grounds = (cast(Category, one.codec).vocab for one in (LAYOUT.the("stage"), row))
-    table = np.tile(np.arange(num_grounds), (num_stages, 1))
-    for number, stage in _stage_codes().items():
-        for pair in GEOMETRY[number].mirrored or ():
-            here, there = category_codes(row, np.array(pair))[0].tolist()
-            table[stage, [here, there]] = there, here
+    ground = LAYOUT.the("ground")
+    table = np.tile(np.arange(CATEGORIES[_GROUND].vocab), (STAGE.vocab, 1))
+    for number, stage in GEOMETRY.items():
+        for pair in stage.mirrored or ():
+            here, there = category_codes(ground, np.array(pair))[0].tolist()
+            table[number + STAGE.offset, [here, there]] = there, here
     return table
