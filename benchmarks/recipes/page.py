@@ -25,6 +25,13 @@ Seeds: {seeds}. Where that is one, the interval knows of games and not of seeds:
 | rung | stands on | what changes | {titles} |
 |---|---|---|{rules}
 """
+RARE_HEAD = """\
+In dreams of 60 frames: the share of the true hits and deaths that the dream has too, and of its own the share that are
+true. In dreams of 600: stocks away from the truth, and the share of dreams with nothing impossible to the end. A recall
+says nothing without its precision: the mission's recipe sees nine hits of ten by seeing one in every frame.
+
+| rung | {titles} |
+|---|{rules}"""
 SIGNS = {"better": " ▲", "worse": " ▼", "undecided": "", "unknown": " ?"}
 TITLES = {
     "step/change_acc": "change_acc",
@@ -37,6 +44,15 @@ TITLES = {
     "uniform/percent_mae@20": "20 frames",
     "uniform/action_state_acc@20": "action state after 20",
 }
+RARE = {
+    "event/hit/recall": "hits seen",
+    "event/hit/precision": "are hits",
+    "event/death/recall": "deaths seen",
+    "event/death/precision": "are deaths",
+    "long/stocks_error@600": "stocks wrong after 600",
+    "survival/possible@600": "possible to 600",
+}
+"""The second table: what happens seldom, and what ten seconds come to."""
 
 
 def cell(measure: dict[str, Any]) -> str:
@@ -99,10 +115,18 @@ def page(told: dict[str, Any], file: str) -> str:
     for name, rung in rungs.items():
         cells = " | ".join(mean_cell(rung["seeds"], measure) for measure in TITLES)
         rows.append(f"| **{name}** | {rung['on'] or ''} | {rung['says']} | {cells} |")
+    seldom = [
+        "",
+        "## What happens seldom",
+        "",
+        RARE_HEAD.format(titles=" | ".join(RARE.values()), rules="--:|" * len(RARE)),
+    ]
+    for name, rung in rungs.items():
+        seldom.append(f"| {name} | {' | '.join(mean_cell(rung['seeds'], measure) for measure in RARE)} |")
     changes = ["", "## The changes as overrides", ""]
     changes += [f"- **{name}**: " + " ".join(f"`{one}`" for one in rung["overrides"]) for name, rung in rungs.items()
                 if rung["overrides"]]  # fmt: skip
-    return text + "\n".join([*rows, *against(told), *changes]) + "\n"
+    return text + "\n".join([*rows, *seldom, *against(told), *changes]) + "\n"
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from page import TITLES
+from page import RARE, TITLES
 
 from worldmodel.evaluation.compare import compare, read_side
 from worldmodel.training.config import load_experiment
@@ -172,7 +172,7 @@ def measures_of(report: Path, below: Path | None) -> dict[str, Any]:
             "value": own[name]["b"]["value"],
             "difference": paired[name]["difference"] | {"verdict": paired[name]["verdict"]} if name in paired else None,
         }
-        for name in TITLES
+        for name in (*TITLES, *RARE)
     }
 
 
