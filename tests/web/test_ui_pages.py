@@ -79,6 +79,20 @@ def test_every_page_fits_names_its_controls_and_keeps_its_console_clean(
             assert low_contrast(page) == []
 
 
+@pytest.mark.parametrize("view", ["runs", "data"])
+def test_what_the_first_view_shows_is_asked_for_early_and_once(served: Served, browser: Any, view: str) -> None:
+    """shell/first.js and the views must name the same addresses, or everything is asked for twice."""
+    asked: list[str] = []
+    with opened(browser, "about:blank") as page:
+        page.on("request", lambda request: asked.append(request.url.removeprefix(served.url)))
+        page.goto(f"{served.url}#/{view}")
+        page.wait_for_selector(READY, state="attached")
+        assert page.evaluate("window.asked.size") == 0, "what was asked for early was taken"
+    early = [address for address in asked if address.startswith("api/")]
+    assert early, "the view rests on something"
+    assert len(early) == len(set(early))
+
+
 def low_contrast(page: Any) -> list[str]:
     """Texts with less than 4.5 to 1 against the ground that they stand on (where that is one colour)."""
     return page.evaluate(  # type: ignore[no-any-return]
