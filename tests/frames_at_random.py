@@ -63,6 +63,7 @@ def random_frames(
         near = rules.project(prior + torch.randn(prior.shape, generator=g) / rules.steps)
         lot = torch.rand(prior.shape, generator=g)
         numbers = torch.where(lot < 0.02, new.numbers, torch.where(lot < 0.5, near, prior))
+        codes, numbers = rules.mortality(last, codes, numbers, context)
         numbers = lawful(last.numbers, numbers, codes)
         flags = torch.where(torch.rand(new.flags.shape, generator=g) < 0.5, new.flags, last.flags)
         rows.append(mask(State(numbers, codes, flags)))

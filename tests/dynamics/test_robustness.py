@@ -14,7 +14,10 @@ from worldmodel.melee.stages import GEOMETRY
 from worldmodel.models.base import WorldModel, make_model
 from worldmodel.nn.codec import CATEGORIES, NUMBERS
 from worldmodel.nn.frames import State
+from worldmodel.nn.mortality import Mortality
 from worldmodel.schema import LAYOUT
+from worldmodel.schema.events import is_one_of
+from worldmodel.schema.laws import DEAD, HELD, REBIRTH
 
 STOCKS, PERCENT, ACTION = LAYOUT.number("stocks"), LAYOUT.number("percent"), LAYOUT.category("action_state")
 
@@ -31,7 +34,7 @@ def build(heads: str, *, wild: float) -> WorldModel:
     return model
 
 
-def check(before: State, after: State) -> None:
+def check(before: State, after: State, stage: torch.Tensor) -> None:
     """Everything that a frame may not be, by the schema."""
     numbers = after.numbers
     assert numbers.isfinite().all()
@@ -45,6 +48,14 @@ def check(before: State, after: State) -> None:
         assert ((codes >= 0) & (codes < codec.vocab)).all()
         if not codec.predicted:
             assert torch.equal(codes, before.categories[..., k])
+    # Of the dead: nobody lives outside the stage, and stocks go with deaths.
+    was, now = (state.categories[..., ACTION] - CATEGORIES[ACTION].offset for state in (before, after))
+    zones = Mortality().zones_S4[stage].unsqueeze(1)
+    x, y = (numbers[..., LAYOUT.number(role)] for role in ("position_x", "position_y"))
+    outside = (x < zones[..., 0]) | (x > zones[..., 1]) | (y < zones[..., 2])
+    assert not (outside & (now > DEAD[-1]) & ~is_one_of(now, HELD)).any()
+    assert ((now == REBIRTH) | (now <= DEAD[-1]))[was <= DEAD[-1]].all()
+    assert (now <= DEAD[-1])[before.numbers[..., STOCKS] > numbers[..., STOCKS]].all()
     lost = before.numbers[..., STOCKS] - numbers[..., STOCKS]
     assert ((lost == 0) | (lost == 1)).all()
     healed = numbers[..., PERCENT] < before.numbers[..., PERCENT]
@@ -56,7 +67,7 @@ def run(world: World, moment: Moment, name: str, num_frames: int) -> int:
     generator = torch.Generator().manual_seed(0)
     for _ in range(num_frames):
         following = world.step(moment, policy(name)(moment.state, moment.frames, generator))
-        check(moment.state, following.state)
+        check(moment.state, following.state, moment.context.stage)
         moment = following
     return num_frames * len(moment)
 

@@ -92,7 +92,10 @@ def test_ballistic_flies_on() -> None:
     numbers[..., place("position_x")] = 0
     numbers[..., place("velocity_x")], numbers[..., place("knockback_x")] = 2, -0.5
     numbers[..., place("hitlag")] = 3
-    states = State(numbers, states.categories, states.flags)
+    numbers[..., place("position_y")] = 0
+    codes = states.categories.clone()
+    codes[..., LAYOUT.category("action_state")] = 14  # alive, and staying so
+    states = State(numbers, codes, states.flags)
     model = build("ballistic")
     carried, last = burn_in(model, states[:, :1], pads[:, :1], context)
     dream = rollout(model, carried, last, pads[:, 1:5], context).numbers[0, :, 0]

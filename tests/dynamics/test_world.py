@@ -11,7 +11,7 @@ from frames_at_random import random_frames
 from worldmodel.dynamics.live import Live
 from worldmodel.dynamics.moment import stack_moments, tensors_of_moment
 from worldmodel.dynamics.policies import policies, policy
-from worldmodel.dynamics.rollout import burn_in, rollout
+from worldmodel.dynamics.rollout import burn_in, nothing_seen, own_and_count, rollout
 from worldmodel.dynamics.world import Moment, World, load_moment, save_moment
 from worldmodel.errors import WrongUse
 from worldmodel.models.base import WorldModel, architectures, make_model
@@ -67,12 +67,13 @@ def test_begun_over_a_history_is_stepped_through_it(arch: str, num_rows: int) ->
     model = build(arch)
     states, pads, context = random_frames(2, 10, dtype=torch.float64, missing=True)
     moment = World(model).begin(states[:, :num_rows], pads[:, :num_rows], context)
-    carried = model.init_state(2)
+    carried, dead_rows = own_and_count(nothing_seen(model, 2))
     with torch.no_grad():
         for t in range(1, num_rows):
+            dead_rows = model.rules.mortality.count(dead_rows, states[:, t - 1])
             _, carried = model.step(states[:, t - 1], pads[:, t], context, carried)
     assert same_state(moment.state, states[:, num_rows - 1])
-    whole = Moment(moment.state, carried, context, torch.zeros(2, dtype=torch.int64))
+    whole = Moment(moment.state, (carried, dead_rows), context, torch.zeros(2, dtype=torch.int64))
     for a, b in zip(tensors_of_moment(moment), tensors_of_moment(whole), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
 

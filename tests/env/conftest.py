@@ -6,33 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from fading import Fading
 
 from worldmodel.dataset.ingest import ingest
 from worldmodel.dataset.store import Dataset, open_dataset
-from worldmodel.melee.action_states import NAMES
-from worldmodel.models.base import NaiveModel, WorldModel, make_model
+from worldmodel.models.base import WorldModel, make_model
 from worldmodel.models.copy_last import Config
-from worldmodel.nn.frames import State
 from worldmodel.replays.source import iter_sources
 from worldmodel.replays.synth.game import Rules
 from worldmodel.replays.synth.generate import write_games
-from worldmodel.schema import LAYOUT
-
-WAIT, REBIRTH = (NAMES.index(name) for name in ("Wait", "Rebirth"))
-
-
-class Fading(NaiveModel):
-    """p1 takes 10 percent a frame; past 40 it loses a stock and comes back at 0. Nothing else ever happens."""
-
-    def desired(self, previous: State) -> State:
-        numbers = previous.numbers.clone()
-        percent = numbers[..., 1, LAYOUT.number("percent")] + 10
-        falls = percent > 40
-        numbers[..., 1, LAYOUT.number("percent")] = torch.where(falls, torch.zeros_like(percent), percent)
-        numbers[..., 1, LAYOUT.number("stocks")] -= falls.to(numbers.dtype)
-        codes = previous.categories.clone()
-        codes[..., 1, LAYOUT.category("action_state")] = torch.where(falls, REBIRTH, WAIT)
-        return State(numbers, codes, previous.flags)
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ pytest.importorskip("gymnasium")
 pytest.importorskip("pettingzoo")
 
 import gymnasium
+from fading import DEATH, LIFE, faded
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 from pettingzoo.test import parallel_api_test
@@ -59,22 +60,25 @@ def test_the_schema_names_every_key(dreamer: WorldModel) -> None:
 
 
 def test_a_vector_is_what_it_says_it_is(fading: WorldModel) -> None:
-    """p1, who fades, is the agent: two stocks of five frames each, then a first frame, and so on."""
+    """p1, who fades, is the agent: two lives and the death between them, then a first frame, and so on."""
     env = gymnasium.make_vec(
         ENV_ID, num_envs=3, vectorization_mode="vector_entry_point", model=fading, player=1, stocks=2, reward="stocks"
     )
     assert env.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
     seen, info = env.reset(seed=0)
     assert seen in env.observation_space
-    for frame in range(1, 24):
+    last = LIFE + DEATH + LIFE
+    for number in range(1, last + 10):
         seen, reward, terminated, truncated, info = env.step(env.action_space.sample())
+        frame = number % (last + 1)
+        percent, died = faded(frame)
         assert seen in env.observation_space
-        assert terminated.tolist() == [frame % 11 == 10] * 3
-        assert info["began"].tolist() == [frame % 11 == 0] * 3
-        assert reward.tolist() == [-1.0 if frame % 11 in (5, 10) else 0.0] * 3
+        assert terminated.tolist() == [frame == last] * 3
+        assert info["began"].tolist() == [frame == 0] * 3
+        assert reward.tolist() == [-1.0 if died else 0.0] * 3
         assert not truncated.any()
         # One's own side first.
-        assert seen["percent"].tolist() == [[10.0 * (frame % 11 % 5), 0.0]] * 3
+        assert seen["percent"].tolist() == [[percent, 0.0]] * 3
     env.close()
 
 

@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import torch
+from fading import DEATH, LIFE, faded
 
 from worldmodel.dataset.store import Dataset
 from worldmodel.dynamics.moment import flat_carried, stack_moments, tensors_of_moment
@@ -100,16 +101,19 @@ def test_compiled_is_nearly_the_same(dreamer: WorldModel, in_place: bool) -> Non
 
 
 def test_terminated_rewarded_and_begun_anew(fading: WorldModel) -> None:
-    """p1 loses a stock in every fifth frame: two stocks are ten frames."""
+    """Two stocks are two lives and the death between them."""
     matches = make_matches(fading, 2, stocks=2, reward="damage_and_stocks")
-    outcomes = play(matches, pads_at_random(2, 24))
-    for frame, outcome in enumerate(outcomes, start=1):
-        ends, begins = frame % 11 == 10, frame % 11 == 0
+    last = LIFE + DEATH + LIFE
+    outcomes = play(matches, pads_at_random(2, 2 * last + 10))
+    for number, outcome in enumerate(outcomes, start=1):
+        frame = number % (last + 1)
+        ends, begins = frame == last, frame == 0
         assert outcome.terminated.tolist() == [ends] * 2
         assert outcome.began.tolist() == [begins] * 2
-        assert outcome.frames.tolist() == [frame % 11] * 2
+        assert outcome.frames.tolist() == [frame] * 2
         assert not outcome.truncated.any()
-        expected = 0.0 if begins else 1.0 if frame % 11 % 5 == 0 else 0.1
+        percent, died = faded(frame)
+        expected = 1.0 if died else max(0.0, percent - faded(frame - 1)[0]) / 100
         assert outcome.reward[0].tolist() == pytest.approx([expected, -expected])
         if begins:
             assert outcome.state.numbers[:, :, STOCKS].tolist() == [[2, 2], [2, 2]]
@@ -117,11 +121,11 @@ def test_terminated_rewarded_and_begun_anew(fading: WorldModel) -> None:
 
 
 def test_truncated_by_time_and_never_both(fading: WorldModel) -> None:
-    outcomes = play(make_matches(fading, 1, stocks=2, max_frames=10), pads_at_random(1, 10))
-    assert [bool(o.truncated) for o in outcomes] == [False] * 10  # the last stock falls in that very frame
+    outcomes = play(make_matches(fading, 1, stocks=1, max_frames=LIFE), pads_at_random(1, LIFE))
+    assert [bool(o.truncated) for o in outcomes] == [False] * LIFE  # the last stock falls in that very frame
     assert bool(outcomes[-1].terminated)
-    outcomes = play(make_matches(fading, 1, stocks=2, max_frames=9), pads_at_random(1, 10))
-    assert [frame for frame, o in enumerate(outcomes, start=1) if bool(o.truncated)] == [9]
+    outcomes = play(make_matches(fading, 1, stocks=1, max_frames=LIFE - 1), pads_at_random(1, LIFE))
+    assert [frame for frame, o in enumerate(outcomes, start=1) if bool(o.truncated)] == [LIFE - 1]
     assert bool(outcomes[-1].began)
 
 

@@ -11,15 +11,16 @@ import torch
 
 from worldmodel.dataset.blocks import Block
 from worldmodel.dynamics.events import events_between, known_events
-from worldmodel.dynamics.step import truth
+from worldmodel.dynamics.step import lawful, truth
 from worldmodel.evaluation import closed_loop, starts, teacher_forced
 from worldmodel.models.base import NaiveModel, WorldModel, make_model
 from worldmodel.models.copy_last import Config
 from worldmodel.nn.codec import Prediction
 from worldmodel.nn.frames import Context, DeviceBlock, Pads, State
+from worldmodel.nn.mortality import Mortality
 from worldmodel.schema import LAYOUT, Category, Number
 from worldmodel.schema.events import EVENTS
-from worldmodel.schema.laws import LAWS
+from worldmodel.schema.laws import LAWS, REBIRTH
 
 STAGES = ("Battlefield", "Final Destination")
 CHARACTERS = ("Fox", "Marth", "Falco")
@@ -38,7 +39,8 @@ class MemoryDataset:
         numbers = np.zeros((total, 2, len(LAYOUT.numbers)), np.float32)
         for k, row in enumerate(LAYOUT.numbers):
             assert isinstance(row.codec, Number)
-            low, high = max(row.codec.bounds[0], -50.0), min(row.codec.bounds[1], 50.0)
+            most = 5.0 if "velocity" in row.roles else 50.0  # nobody leaves the stage by a step of ballistics
+            low, high = max(row.codec.bounds[0], -most), min(row.codec.bounds[1], most)
             walk = low + (high - low) * generator.random((total, 2))
             hold = generator.random((total, 2)) < 0.5
             for t in range(1, total):
@@ -51,8 +53,12 @@ class MemoryDataset:
             codes = generator.integers(0, row.codec.vocab, (total, 2))
             if not row.codec.predicted:
                 codes[:] = codes[0]
+            if "action_state" in row.roles:  # deaths last: with as many as other states there would be nobody left
+                codes = np.where((codes <= REBIRTH) & (lots < 0.9), codes + 100, codes)
             categories[..., k] = codes
         self._obey_laws(numbers, categories, lots)
+        stage = generator.integers(0, 33, len(lengths))
+        _obey_death(numbers, categories, np.repeat(stage, lengths), begins=np.cumsum([0, *lengths[:-1]]))
         pads = generator.random((total, 2, len(LAYOUT.pad_numbers))).astype(np.float32)
         pads[:, :, 0] = np.arange(total)[:, None]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
@@ -65,7 +71,7 @@ class MemoryDataset:
         whole.numbers[:], whole.categories[:], whole.pad_numbers[:] = numbers, categories, pads
         whole.flags[:] = generator.integers(0, 256, whole.flags.shape)
         whole.buttons[:] = generator.integers(0, 256, whole.buttons.shape)
-        whole.stage[:] = generator.integers(0, 33, len(lengths))
+        whole.stage[:] = stage
         whole.present_numbers[:] = present
         whole.present_categories[:], whole.present_flags[:] = True, True
         number = range(len(lengths))
@@ -119,6 +125,25 @@ class MemoryDataset:
             for g, n in enumerate(self.num_frames_per_game)
         ]
         return State(*(torch.cat([getattr(p, name) for p in parts]) for name in ("numbers", "categories", "flags")))
+
+
+def _obey_death(numbers: np.ndarray, categories: np.ndarray, stage: np.ndarray, *, begins: np.ndarray) -> None:
+    """The same of who is dead, frame by frame."""
+    mortality = Mortality()
+    rows = [torch.from_numpy(part) for part in (numbers, categories)]
+    now = dead_rows = None
+    for t in range(len(numbers)):
+        fresh = State(rows[0][t : t + 1], rows[1][t : t + 1].long(), torch.zeros(1, 2, 0, dtype=torch.bool))
+        if t in begins or now is None or dead_rows is None:
+            now, dead_rows = fresh, mortality.nothing_seen(1)
+            continue
+        dead_rows = mortality.count(dead_rows, now)
+        nothing = torch.zeros(1, 0, dtype=torch.bool)
+        context = Context(torch.tensor([stage[t]]), nothing, nothing, nothing)
+        codes, values = mortality(now, fresh.categories, fresh.numbers, context, dead_rows)
+        values = lawful(now.numbers, values, codes)
+        now = State(values, codes, fresh.flags)
+        rows[0][t], rows[1][t] = values[0], codes[0].to(rows[1].dtype)
 
 
 def _action_offset() -> int:

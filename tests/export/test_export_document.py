@@ -39,14 +39,14 @@ def test_python_runs(exported: Exported, capsys: pytest.CaptureFixture[str]) -> 
     """It ends where the model ends, from the same fresh match under the same pads."""
     import torch
 
-    from worldmodel.dynamics.rollout import advance_model
+    from worldmodel.dynamics.rollout import advance_model, nothing_seen
     from worldmodel.nn.frames import Pads
 
     names = python_block(exported)
     assert capsys.readouterr().out.startswith("after a second x is ")
     state, context = fresh_state(["Battlefield"] * 3, [("Fox", "Falco")] * 3)
     pads = Pads(torch.from_numpy(names["feeds"]["pad_numbers"]), torch.from_numpy(names["feeds"]["pad_buttons"]))
-    carried = exported.model.init_state(3)
+    carried = nothing_seen(exported.model, 3)
     for _ in range(60):
         state, carried = advance_model(exported.model, carried, state, pads, context)
     np.testing.assert_array_equal(names["feeds"]["categories"], state.categories)

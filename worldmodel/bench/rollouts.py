@@ -10,6 +10,7 @@ from torch import nn
 
 from worldmodel.dynamics.moment import Moment, flat_carried
 from worldmodel.dynamics.policies import random
+from worldmodel.dynamics.rollout import nothing_seen
 from worldmodel.dynamics.world import World
 from worldmodel.melee.stages import LEGAL_STAGES
 from worldmodel.models.base import WorldModel
@@ -40,5 +41,5 @@ def floor_bytes(model: WorldModel, streams: int) -> float:
     """
     tables = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
     weights = sum(p.numel() * p.element_size() for p in model.parameters() if id(p) not in tables)
-    state = sum(t.numel() * t.element_size() for t in flat_carried(model.init_state(1)))
+    state = sum(t.numel() * t.element_size() for t in flat_carried(nothing_seen(model, 1)))
     return weights + 2.0 * streams * state

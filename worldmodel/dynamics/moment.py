@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from worldmodel.dynamics.rollout import nothing_seen
 from worldmodel.errors import WrongUse
 from worldmodel.models.base import ModelState, WorldModel
 from worldmodel.nn.frames import Context, State
@@ -32,7 +33,8 @@ Map = Callable[[Tensor], Tensor]
 class Moment:
     """Everything that B worlds carry from frame to frame. Never changed in place: keeping one *is* a fork.
 
-    state: the last frame (B,2,·). carried: what the model carries, tensors (B,...) of constant size. context: (B,·).
+    state: the last frame (B,2,·). carried: what a loop carries (`rollout.nothing_seen`), tensors (B,...) of constant
+    size. context: (B,·).
     frames: (B,) int64, frames since the worlds began; 0 in what `World.begin` and `World.fresh` return.
     """
 
@@ -189,8 +191,11 @@ def load_moment(path: Path, model: WorldModel, *, generator: torch.Generator | N
             raise WrongUse(f"{path} keeps no chances", "a moment of a world with a temperature", way_out)
         generator.set_state(tensors[_GENERATOR])
     device = model.like.device
-    like = model.init_state(1)
-    carried = [tensors[f"carried.{k}"].to(device) for k in range(len(flat_carried(like)))]
+    like = nothing_seen(model, 1)
+    names = [f"carried.{k}" for k in range(len(flat_carried(like)))]
+    if lacking := [name for name in names if name not in tensors]:
+        raise WrongUse(f"{path} without {lacking[0]}", "all that a loop carries", "make it again with this version")
+    carried = [tensors[name].to(device) for name in names]
     return Moment(
         State(*(tensors[f"state.{name}"].to(device) for name in State.__slots__)),
         unflat_carried(like, iter(carried)),

@@ -8,31 +8,42 @@ Letters: B sequences, R rows of history, T rows rolled out.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
+from torch import Tensor
 
 from worldmodel.dynamics.step import advance
 from worldmodel.models.base import ModelState, WorldModel
+from worldmodel.nn.codec import Prediction
 from worldmodel.nn.frames import Context, Pads, State, aligned, stack_rows
+
+Predict = Callable[[State, Pads, Context, ModelState], tuple[Prediction, ModelState]]
+
+
+def nothing_seen(model: WorldModel, batch: int) -> ModelState:
+    """What a loop carries before its first frame: the model's own state, and how long players have been dead."""
+    return model.init_state(batch), model.rules.mortality.nothing_seen(batch)
 
 
 @torch.no_grad()
 def burn_in(model: WorldModel, states: State, pads: Pads, context: Context) -> tuple[ModelState, State]:
     """Consume a true history: states and pads (B,R,2,·), R >= 1, row 0 being only a "previous state".
 
-    Returns the model's state after R - 1 tokens, and the last frame (B,2,·): what `rollout` starts from.
+    Returns what is carried after R - 1 tokens, and the last frame (B,2,·): what `rollout` starts from.
     """
     num_b, num_r = states.numbers.shape[:2]
-    model_state = model.init_state(num_b)
-    if num_r > 1:
-        previous, now, _ = aligned(states, pads)
-        _, model_state = model.scan(previous, now, context, model_state)
-    return model_state, states[:, -1]
+    if num_r == 1:
+        return nothing_seen(model, num_b), states[:, -1]
+    previous, now, _ = aligned(states, pads)
+    _, model_state = model.scan(previous, now, context, model.init_state(num_b))
+    return (model_state, model.rules.mortality.count_rows(previous)), states[:, -1]
 
 
 @torch.no_grad()
 def rollout(
     model: WorldModel,
-    model_state: ModelState,
+    carried: ModelState,
     state: State,
     pads: Pads,
     context: Context,
@@ -46,8 +57,8 @@ def rollout(
     """
     rows = []
     for t in range(pads.numbers.shape[1]):
-        state, model_state = advance_model(
-            model, model_state, state, pads[:, t], context, temperature=temperature, generator=generator
+        state, carried = advance_model(
+            model, carried, state, pads[:, t], context, temperature=temperature, generator=generator
         )
         rows.append(state)
     return stack_rows(rows)
@@ -56,15 +67,31 @@ def rollout(
 @torch.no_grad()
 def advance_model(
     model: WorldModel,
-    model_state: ModelState,
+    carried: ModelState,
     state: State,
     pads: Pads,
     context: Context,
     *,
     temperature: float | None = None,
     generator: torch.Generator | None = None,
+    predict: Predict | None = None,
 ) -> tuple[State, ModelState]:
-    """One frame of the loop: last frame and the pads of the next (B,2,·) -> (next frame, new model state)."""
-    prediction, model_state = model.step(state, pads, context, model_state)
-    following = advance(state, prediction, context, model.rules, temperature=temperature, generator=generator)
-    return following, model_state
+    """One frame of the loop: last frame and the pads of the next (B,2,·) -> (next frame, what is carried on).
+
+    predict: `model.step`, or a compiled form of it.
+    """
+    model_state, dead_rows = own_and_count(carried)
+    dead_rows = model.rules.mortality.count(dead_rows, state)
+    prediction, model_state = (predict or model.step)(state, pads, context, model_state)
+    following = advance(
+        state, prediction, context, model.rules, temperature=temperature, generator=generator, dead_rows=dead_rows
+    )
+    return following, (model_state, dead_rows)
+
+
+def own_and_count(carried: ModelState) -> tuple[ModelState, Tensor]:
+    """The two parts of what a loop carries."""
+    model_state, dead_rows = carried
+    assert isinstance(model_state, tuple)
+    assert isinstance(dead_rows, Tensor)
+    return model_state, dead_rows

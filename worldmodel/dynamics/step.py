@@ -27,8 +27,9 @@ def advance(
     *,
     temperature: float | None = None,
     generator: torch.Generator | None = None,
+    dead_rows: Tensor | None = None,
 ) -> State:
-    """The next frame (B,...,2,·).
+    """The next frame (B,...,2,·). dead_rows: (B,2), how long players have been dead, if anybody counted (`Mortality`).
 
     In order: codes, whose change restarts counts; velocities; the positions that they move. Numbers are projected
     into bounds, integers rounded, and kept from doing what they never do in the game (`schema.laws`). Codes are the
@@ -48,8 +49,9 @@ def advance(
     has_number = over_rows(context.present_numbers.unsqueeze(1), nothing)
     # Nothing may be said of missing numbers, before decoding too: a missing velocity must not move a body.
     outputs = torch.where(has_number, prediction.numbers.to(nothing.dtype), nothing)
-    numbers = torch.where(has_number, rules.decode(previous, codes, outputs, is_open), nothing)
-    numbers = lawful(previous.numbers, numbers, codes)
+    numbers = rules.decode(previous, codes, outputs, is_open)
+    codes, numbers = rules.mortality(previous, codes, numbers, context, dead_rows)
+    numbers = torch.where(has_number, lawful(previous.numbers, numbers, codes), nothing)
 
     flags = _yes(prediction.flags, temperature, generator)
     flags = flags & over_rows(context.present_flags.unsqueeze(1), flags)

@@ -15,8 +15,7 @@ import torch
 
 from worldmodel.dynamics.fresh import DEFAULT_STOCKS, fresh_state
 from worldmodel.dynamics.moment import Moment, load_moment, save_moment, stack_moments
-from worldmodel.dynamics.rollout import burn_in
-from worldmodel.dynamics.step import advance
+from worldmodel.dynamics.rollout import advance_model, burn_in, nothing_seen
 from worldmodel.models.base import ModelState, WorldModel
 from worldmodel.nn.frames import Context, Pads, State, stack_rows
 
@@ -70,7 +69,7 @@ class World:
         state, context = fresh_state(stages, characters, stocks=stocks)
         like = self.model.like
         state = State(state.numbers.to(like.dtype), state.categories, state.flags).to(like.device)
-        return self._moment(state, self.model.init_state(len(stages)), context.to(like.device))
+        return self._moment(state, nothing_seen(self.model, len(stages)), context.to(like.device))
 
     @torch.inference_mode()
     def step(self, moment: Moment, pads: Pads) -> Moment:
@@ -89,9 +88,10 @@ class World:
 
     def one_step(self, carried: ModelState, state: State, pads: Pads, context: Context) -> tuple[State, ModelState]:
         """One frame, as `rollout.advance_model`."""
-        prediction, carried = self._predict(state, pads, context, carried)
-        rules, draws = self.model.rules, self._draws()
-        return advance(state, prediction, context, rules, temperature=self.temperature, generator=draws), carried
+        return advance_model(
+            self.model, carried, state, pads, context,
+            temperature=self.temperature, generator=self._draws(), predict=self._predict,
+        )  # fmt: skip
 
     def save(self, moment: Moment, path: Path) -> None:
         """Write a moment, durably; with a temperature also the generator's state."""

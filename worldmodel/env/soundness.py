@@ -16,14 +16,15 @@ from torch import Tensor
 from worldmodel.dynamics.events import StateRows
 from worldmodel.nn.codec import CATEGORIES, NUMBERS
 from worldmodel.nn.frames import State
-from worldmodel.schema.laws import LAWS, Law
+from worldmodel.schema.laws import DEAD, LAWS, REBIRTH, Law
 
 
 def impossible(before: State, after: State) -> dict[str, Tensor]:
     """By rule: (B,2) bool, the players whose frame breaks it. Both states (B,2,·). Nothing waits for the device.
 
     not_finite: a number is none. out_of_bounds, not_whole: as the schema says of each number. no_such_code: outside
-    the vocabulary. against_the_law: a change that `schema.laws` excludes, as of stocks that rise.
+    the vocabulary. against_the_law: a change that `schema.laws` excludes, as of stocks that rise. undead: who comes to
+    life but by the game's way, and who loses a stock alive.
     """
     numbers = after.numbers
     low, high, whole, vocab = _limits(numbers.device)
@@ -33,7 +34,16 @@ def impossible(before: State, after: State) -> dict[str, Tensor]:
         "not_whole": (whole & (numbers != numbers.round())).any(-1),
         "no_such_code": ((after.categories < 0) | (after.categories >= vocab)).any(-1),
         "against_the_law": torch.stack([_breaks(law, StateRows(before), StateRows(after)) for law in LAWS]).any(0),
+        "undead": _undead(StateRows(before), StateRows(after)),
     }
+
+
+def _undead(before: StateRows, after: StateRows) -> Tensor:
+    """(B,2) bool."""
+    was_dead, is_dead = (rows.in_states(frozenset(DEAD)) for rows in (before, after))
+    loses = after.number("stocks") < before.number("stocks")
+    undead: Tensor = (was_dead & ~is_dead & ~after.in_states(frozenset({REBIRTH}))) | (loses & ~is_dead)
+    return undead
 
 
 def _breaks(law: Law, before: StateRows, after: StateRows) -> Tensor:

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from worldmodel.dynamics.rollout import nothing_seen, own_and_count
 from worldmodel.dynamics.step import advance
 from worldmodel.export.extra import need
 from worldmodel.export.tidy import tidy
@@ -52,7 +53,7 @@ class Frame(nn.Module):
     def __init__(self, model: WorldModel, *, sampling: bool) -> None:
         super().__init__()
         self.model, self.sampling = model, sampling
-        leaves, self.structure = tree_flatten(model.init_state(1))
+        leaves, self.structure = tree_flatten(nothing_seen(model, 1))
         self.num_carried = len(leaves)
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
@@ -61,7 +62,9 @@ class Frame(nn.Module):
         pads = Pads(*(next(given) for _ in PADS))
         context = Context(*(next(given) for _ in CONTEXT))
         carried: ModelState = tree_unflatten([next(given) for _ in range(self.num_carried)], self.structure)
-        said, after = self.model.step(previous, pads, context, carried)
+        model_state, dead_rows = own_and_count(carried)
+        dead_rows = self.model.rules.mortality.count(dead_rows, previous)
+        said, model_state = self.model.step(previous, pads, context, model_state)
         heard = said
         if self.sampling:
             heard = replace(
@@ -70,19 +73,19 @@ class Frame(nn.Module):
                 categories=said.categories + next(given),
                 flags=said.flags + next(given),
             )
-        following = advance(previous, heard, context, self.model.rules)
+        following = advance(previous, heard, context, self.model.rules, dead_rows=dead_rows)
         spoken = (said.numbers, said.gates, said.categories, said.flags)
         return (
             following.numbers,
             following.categories,
             following.flags,
-            *tree_flatten(after)[0],
+            *tree_flatten((model_state, dead_rows))[0],
             *(tensor for tensor in spoken if tensor is not None),
         )
 
 
 def num_carried(model: WorldModel) -> int:
-    return len(tree_flatten(model.init_state(1))[0])
+    return len(tree_flatten(nothing_seen(model, 1))[0])
 
 
 def input_names(model: WorldModel, *, sampling: bool = False) -> list[str]:
@@ -121,7 +124,7 @@ def example(model: WorldModel, batch: int, *, sampling: bool = False) -> Example
         "stage": torch.zeros(batch, dtype=torch.int64),
         **{f"present_{name}": torch.ones(batch, sizes[name][-1], dtype=torch.bool) for name in STATE},
     }
-    leaves = tree_flatten(model.init_state(batch, device="cpu", dtype=torch.float32))[0]
+    leaves = tree_flatten(nothing_seen(model, batch))[0]
     out |= {f"{CARRIED}{index}": leaf for index, leaf in enumerate(leaves)}
     if sampling:
         sizes["categories"] = (len(PLAYERS), sum(VOCABS))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from worldmodel.dynamics.fresh import fresh_state
-from worldmodel.dynamics.rollout import advance_model
+from worldmodel.dynamics.rollout import advance_model, nothing_seen
 from worldmodel.export.graph import example
 from worldmodel.export.parity import tensors_of
 from worldmodel.export.runtime import Stepper, Tensors
@@ -48,7 +48,7 @@ def cases(model: WorldModel, graphs: Mapping[str, Stepper], batch: int, *, seed:
 class _Eager:
     def __init__(self, model: WorldModel, state: State, pads: Pads, context: Context) -> None:
         self._model, self._pads, self._context = model, pads, context
-        self._state, self._carried = state, model.init_state(pads.numbers.shape[0])
+        self._state, self._carried = state, nothing_seen(model, pads.numbers.shape[0])
 
     def __call__(self) -> Tensor:
         with torch.inference_mode():

@@ -12,12 +12,15 @@ How each number was checked, on 248 real two-player games (2.2 million frames) o
 - blast zones: all 1,513 deaths have their first frame outside. Living bodies are inside left and right on every
   frame, and inside bottom but for a few held or thrown ones. The top kills bodies in hitstun only; others fly above it.
 - ground ids: the `ground` of the same frames.
-- mirrored surfaces: the two of a pair hold grounded bodies at opposite x. Dream Land is no mirror of itself (above). Of
-  the others, what moves by itself (Randall, the Fountain's platforms, a transformed Stadium) does so unseen.
+- mirrored surfaces: the two of a pair hold grounded bodies at opposite x. Dream Land is no mirror of itself (above),
+  nor is Yoshi's Story, where bodies die at 175.7 to the left and 173.6 to the right. What moves by itself on the others
+  (the Fountain's platforms, a transformed Stadium) does so unseen.
 - Fountain of Dreams: the side platforms move; heights seen run from 0.375 (almost in the floor) to 27.375. The floor
   is stepped: 0.0029 in the middle, 0.6239 past |x| 53.585, a slope from 51.26 between.
 - Yoshi's Story: the floor is flat to |x| 39.2 and slopes to -3.5 at the ledges. Randall, the cloud, is not listed.
 - Pokémon Stadium: this is the untransformed stage.
+- places of return: the 1,267 first rows of action state 12. All are at the stage's height (to 0.0001) with its
+  speed. The x is the player's own where the place is free (97 %), else another's, as with ports 3 and 4 on two stages.
 - spawn points: `x` and `y` of the first row of 250 real two-player games (Slippi 3.9-3.17). They follow the order of
   the ports, not their numbers (ports 1 and 3 begin as ports 1 and 2 do), and both players face the middle: these are
   the neutral spawns of tournament play. Console replays of the unmodified game may begin elsewhere, by port number, and
@@ -98,6 +101,10 @@ class Stage:
     bottom: float
     spawns: tuple[tuple[float, float], tuple[float, float]]
     """(x, y) in the first row of a match, of the player of the lower port and of the other."""
+    returns: tuple[tuple[float, float], float]
+    """Where the dead come back: x of the player of the lower port and of the other, and the height."""
+    descent: float
+    """Speed at which they come down from there, for 60 rows."""
     platforms: tuple[Platform, ...] = ()
     mirrored: tuple[tuple[int, int], ...] | None = None
     """Ids of surfaces that change places when the stage is mirrored left-right; all others stay. None: the mirrored
@@ -122,6 +129,8 @@ GEOMETRY: dict[int, Stage] = {
         top=202.5,
         bottom=-146.25,
         spawns=((-41.25, 21.0), (41.25, 27.0)),
+        returns=((0.0, 0.0), 111.6875),
+        descent=0.8125,
         platforms=(
             Platform(-49.5, -21.0, 16.125, 0),
             Platform(21.0, 49.5, 22.125, 1),
@@ -141,6 +150,8 @@ GEOMETRY: dict[int, Stage] = {
         top=180.0,
         bottom=-111.0,
         spawns=((-40.0, 32.0), (40.0, 32.0)),
+        returns=((0.0, 0.0), 119.0),
+        descent=1.0,
         platforms=(Platform(-55.0, -25.0, 25.0, 35), Platform(25.0, 55.0, 25.0, 36)),
         mirrored=((35, 36), (51, 54), (52, 53)),
     ),
@@ -156,12 +167,13 @@ GEOMETRY: dict[int, Stage] = {
         top=168.0,
         bottom=-91.0,
         spawns=((-42.0, 26.6), (42.0, 28.0)),
+        returns=((0.0, 0.0), 117.20334),
+        descent=1.0966668,
         platforms=(
             Platform(-59.5, -28.0, 23.45, 1),
             Platform(28.0, 59.5, 23.45, 5),
             Platform(-15.75, 15.75, 42.0, 4),
         ),
-        mirrored=((1, 5), (2, 6)),
     ),
     28: Stage(
         number=28,
@@ -175,6 +187,8 @@ GEOMETRY: dict[int, Stage] = {
         top=250.0,
         bottom=-123.0,
         spawns=((-46.6, 37.2), (47.4, 37.3)),
+        returns=((0.0, 0.0), 188.23703),
+        descent=1.762975,
         platforms=(
             Platform(-61.3929, -31.7254, 30.1421, 0),
             Platform(31.7036, 63.0745, 30.2425, 1),
@@ -193,6 +207,8 @@ GEOMETRY: dict[int, Stage] = {
         top=200.0,
         bottom=-108.8,
         spawns=((-38.8, 35.2), (38.8, 35.2)),
+        returns=((12.8, -40.0), 135.06665),
+        descent=0.9333334,
         platforms=(
             Platform(-57.6, -20.0, 27.2, 2),
             Platform(20.0, 57.6, 27.2, 4),
@@ -212,6 +228,8 @@ GEOMETRY: dict[int, Stage] = {
         top=188.0,
         bottom=-140.0,
         spawns=((-60.0, 10.0), (60.0, 10.0)),
+        returns=((16.0, -50.0), 112.85),
+        descent=1.15,
         mirrored=((0, 2),),
     ),
 }

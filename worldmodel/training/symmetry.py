@@ -2,10 +2,10 @@
 
 Owns: how frames look the other way round. Must not: know what a model does with them.
 
-A mirrored frame is what the schema's `mirror` says of each field, and the other surface of each pair of the stage
-(`Stage.mirrored`). A stage that is no mirror of itself stays as it is. Swapped players take everything with them; the
-one field that names a port, by whom one was hit last, names the other place: places 0 and 1 are ports 1 and 2 then,
-which they are in nine of ten games.
+A mirrored frame is what the schema's `mirror` says of each field, the other surface of each pair of the stage
+(`Stage.mirrored`), and the death at the other side. A stage that is no mirror of itself stays as it is. Swapped players
+take everything with them; the one field that names a port, by whom one was hit last, names the other place: places 0
+and 1 are ports 1 and 2 then, which they are in nine of ten games.
 
 All randomness of a step is drawn for every slot of the global batch, from (seed, step), and cut to the slots at hand.
 
@@ -27,6 +27,7 @@ from worldmodel.nn.codec import CATEGORIES, STAGE
 from worldmodel.nn.frames import Pads, State
 from worldmodel.schema import LAYOUT, Field
 from worldmodel.schema.field import Mirror
+from worldmodel.schema.laws import DEAD_LEFT, DEAD_RIGHT
 from worldmodel.training.config import Experiment, Symmetry
 from worldmodel.training.disturbance import Slots, step_generator
 
@@ -37,6 +38,9 @@ _STREAM = 3
 """Makes the draws others than those of the disturbances of the same (seed, step)."""
 
 _GROUND = LAYOUT.category("ground")
+_ACTION_STATE = LAYOUT.category("action_state")
+_DEAD_LEFT, _DEAD_RIGHT = (state + CATEGORIES[_ACTION_STATE].offset for state in (DEAD_LEFT, DEAD_RIGHT))
+"""The only action states that name a side of the stage: all others name one of the body."""
 _HIT_BY = LAYOUT.category("last_hit_by")
 _NUM_PORTS = 4
 
@@ -70,6 +74,11 @@ class Symmetries:
         other = self._other_SG[stage_B.view(-1, 1, 1), ground]
         categories = states.categories.clone()
         categories[..., _GROUND] = torch.where(chosen.squeeze(-1), other, ground)
+        state = categories[..., _ACTION_STATE]
+        by_side = (state == _DEAD_LEFT) | (state == _DEAD_RIGHT)
+        categories[..., _ACTION_STATE] = torch.where(
+            chosen.squeeze(-1) & by_side, _DEAD_LEFT + _DEAD_RIGHT - state, state
+        )
         flags = states.flags ^ (chosen & self._flipped_F)
         return (
             State(_negated(states.numbers, chosen & self._negated_N), categories, flags),
