@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from worldmodel.evaluation.result_file import RESULT_VERSION
 from worldmodel.export.model_card import model_card
 from worldmodel.runs.folder import RunFolder
 
@@ -32,21 +31,18 @@ def run(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def evaluated(run: Path, sha256: str, split: str = "val") -> None:
+def evaluated(sha256: str, split: str = "val") -> dict[str, Any]:
     def value(number: float | None) -> dict[str, Any]:
         spread = (None, None) if number is None else (number - 1, number + 1)
         return {"value": number, "low": spread[0], "high": spread[1], "reason": None if number else "no velocities"}
 
     row = {"name": "pos_mae", "unit": "game units", "models": {"model": value(2.5), "ballistic": value(None)}}
     data = {"num_games": 19, "num_frames": 157_432, "split": split, "held_out": split == "val"}
-    result = {"run": "r", "weights": {"sha256": sha256}, "data": data, "settings": {}, "headlines": [row]}
-    (run / "report").mkdir()
-    (run / "report" / "result.json").write_text(json.dumps(result | {"result_version": RESULT_VERSION}))
+    return {"weights": {"sha256": sha256}, "data": data, "headlines": [row]}
 
 
 def test_all_that_is_known(run: Path) -> None:
-    evaluated(run, ABOUT["weights_sha256"])
-    page = model_card(ABOUT, REPORT, ["float32 is the model"], RunFolder.open(run))
+    page = model_card(ABOUT, REPORT, ["float32 is the model"], RunFolder.open(run), evaluated(ABOUT["weights_sha256"]))
     for part in ("231 games, 2,000,000 frames", "commit `f00`", "epochs: 8", "running mean", "- float32 is the model"):
         assert part in page
     assert "| pos_mae | game units | 2.50 (1.50 .. 3.50) | no velocities |" in page
@@ -63,14 +59,12 @@ def test_all_that_is_known(run: Path) -> None:
 def test_no_number_of_other_weights_or_of_games_that_were_learned(
     run: Path, sha256: str | None, split: str, said: str
 ) -> None:
-    if sha256 is not None:
-        evaluated(run, sha256, split)
-    page = model_card(ABOUT, REPORT, [], RunFolder.open(run))
+    page = model_card(ABOUT, REPORT, [], RunFolder.open(run), None if sha256 is None else evaluated(sha256, split))
     assert said in page
     assert "pos_mae" not in page
 
 
 def test_weights_alone() -> None:
-    page = model_card({**ABOUT, "run": None, "step": None, "ema": False}, REPORT, [], None)
+    page = model_card({**ABOUT, "run": None, "step": None, "ema": False}, REPORT, [])
     assert "From a weights file;" in page
     assert "## Training" not in page

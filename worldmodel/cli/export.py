@@ -38,7 +38,9 @@ def export(
     ema: Annotated[bool, typer.Option("--ema", help="The running mean of the weights, if the run keeps one.")] = False,
     release: Annotated[
         bool,
-        typer.Option("--release", help="Also the weights and their evaluation: what `eval FOLDER` can measure again."),
+        typer.Option(
+            "--release", help="Weights and graph in float16, and an evaluation that `eval FOLDER` makes again."
+        ),
     ] = False,
     data: Annotated[
         Path | None, typer.Option(help="Dataset to compare on, its held-out games (default: matches made on the spot).")

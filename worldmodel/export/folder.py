@@ -6,7 +6,8 @@
     codec.json        what a client must know
     parity.json       what was compared, and how far apart it was
     MODEL_CARD.md     what this is, in a page
-    weights.safetensors, result.json, games.txt    if asked for: what makes it a release, which anyone can measure again
+    weights.safetensors, result.json, games.txt    if asked for: what makes it a release, which anyone can measure
+                      again; its weights are in float16, and so is its only graph, step_half.onnx
 
 Owns: these names, the order of work, and that nothing is written which is not the model. Must not: parse a flag.
 """
@@ -14,7 +15,6 @@ Owns: these names, the order of work, and that nothing is written which is not t
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +24,9 @@ import torch
 
 from worldmodel.dataset.store import Dataset, open_dataset
 from worldmodel.errors import WorldModelError, WrongUse
-from worldmodel.evaluation.result_file import RESULT_FILE, read_result
-from worldmodel.evaluation.subject import GAMES_FILE, WEIGHTS_FILE, of_run
-from worldmodel.export import client, parity, shrink, speed, starts
+from worldmodel.evaluation.result_file import RESULT_FILE, Json, read_result
+from worldmodel.evaluation.subject import WEIGHTS_FILE, of_run
+from worldmodel.export import client, parity, release, shrink, speed, starts
 from worldmodel.export.extra import need, need_all
 from worldmodel.export.graph import make_graph, operators
 from worldmodel.export.model_card import model_card
@@ -74,15 +74,28 @@ def export(run: Path, out: Path, data: Path | None = None, options: Options | No
     atomic.refuse_foreign(out, ours=CODEC, of="an export")
     weights, about = find_weights(run, ema=options.ema)
     folder = RunFolder.open(run) if run.is_dir() else None
-    if options.release and folder is None:
-        raise WrongUse(f"--release with the weights file {run.name}", "a run folder", "give the run that it is of")
-    measured = _measured(folder, about["weights_sha256"]) if options.release and folder is not None else None
-    model = load_model(weights)
-    stretches = _stretches(None if data is None else open_dataset(data), options)
+    dataset = None if data is None else open_dataset(data)
+    stretches = _stretches(dataset, options)
+    before = None
+    if options.release:
+        if folder is None:
+            raise WrongUse(f"--release with the weights file {run.name}", "a run folder", "give the run that it is of")
+        before = release.asked(folder, dataset, about["weights_sha256"])
     with atomic.new_folder(out) as aside:
+        if before is not None:
+            release.round_weights(weights, aside / WEIGHTS_FILE)
+            weights = aside / WEIGHTS_FILE
+            about["weights_sha256"] = _sha256(weights)
+        model = load_model(weights)
         files = write_graphs(model, aside, about, options)
         graphs = {kind: Stepper(aside / told["file"]) for kind, told in files.items()}
         report = judge(model, graphs, stretches, options)
+        result = _result(folder)
+        if before is not None and folder is not None and dataset is not None:
+            say(f"measuring {folder.id} in float16, as it will ship ...")
+            result, moved = release.measure(folder, aside, dataset, before, ema=options.ema)
+            say(f"{moved.num_reproduced} of {moved.num} headlines are those of float32 to four digits")
+            (aside / files.pop("float32")["file"]).unlink()  # the reference has served
         report["files"] = {
             kind: {key: told[key] for key in ("file", "bytes", "sha256")} for kind, told in files.items()
         }
@@ -90,15 +103,17 @@ def export(run: Path, out: Path, data: Path | None = None, options: Options | No
         told = client.describe(model, about, files, sampling=options.sampling)
         atomic.write_text(aside / CODEC, client.dump(told))
         atomic.write_json(aside / PARITY, report)
-        if folder is not None and measured is not None:
-            shutil.copyfile(weights, aside / WEIGHTS_FILE)
-            shutil.copyfile(measured, aside / RESULT_FILE)
-            if folder.games.is_file():
-                shutil.copyfile(folder.games, aside / GAMES_FILE)
-        atomic.write_text(aside / CARD, model_card(about, report, lines(report), folder))
+        atomic.write_text(aside / CARD, model_card(about, report, lines(report), folder, result))
     for line in lines(report):
         say(line)
     return report
+
+
+def _result(folder: RunFolder | None) -> Json | None:
+    """The evaluation of a run, if it has one. Raises WrongUse for a damaged one."""
+    if folder is None or not (folder.report / RESULT_FILE).is_file():
+        return None
+    return read_result(folder.report / RESULT_FILE)
 
 
 def find_weights(run: Path, *, ema: bool) -> tuple[Path, dict[str, Any]]:
@@ -125,20 +140,6 @@ def find_weights(run: Path, *, ema: bool) -> tuple[Path, dict[str, Any]]:
     }
 
 
-def _measured(run: RunFolder, sha256: str) -> Path:
-    """The evaluation of a run. Raises WrongUse if it has none of these weights, on games not learned from."""
-    file = run.report / RESULT_FILE
-    result = read_result(file)
-    of, data = result["weights"]["sha256"], result["data"]
-    if of != sha256 or not data["held_out"]:
-        raise WrongUse(
-            f"the evaluation in {run.path} is of weights {of[:16]} on {data['split']} games",
-            f"of {sha256[:16]} on held-out ones",
-            "worldmodel eval RUN, with --ema as here",
-        )  # fmt: skip
-    return file
-
-
 def _stretches(dataset: Dataset | None, options: Options) -> starts.Stretches:
     frames, num = (options.frames, options.rollouts) if options.report else (SHORT_FRAMES, SHORT_ROLLOUTS)
     rows = parity.rows_needed(frames)
@@ -155,7 +156,7 @@ def write_graphs(model: WorldModel, folder: Path, about: dict[str, Any], options
     protos = {"float32": make_graph(model, sampling=options.sampling, about=marks)}
     if options.int8:
         protos["int8"] = shrink.int8(protos["float32"])
-    if options.half:
+    if options.half or options.release:
         protos["half"] = shrink.half(protos["float32"])
     files = {}
     for kind, proto in protos.items():

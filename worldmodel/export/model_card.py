@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from worldmodel.evaluation.page import number
-from worldmodel.evaluation.result_file import RESULT_FILE, read_result
+from worldmodel.evaluation.result_file import Json
 from worldmodel.runs.folder import RunFolder
 from worldmodel.schema import LAYOUT
 
@@ -21,9 +21,15 @@ hold what was learned from replays of it. Made to be played with, searched in an
 _AGAIN = "{}: `worldmodel eval`, then export again."
 
 
-def model_card(about: dict[str, Any], report: dict[str, Any], parity: list[str], folder: RunFolder | None) -> str:
+def model_card(
+    about: dict[str, Any],
+    report: dict[str, Any],
+    parity: list[str],
+    folder: RunFolder | None = None,
+    result: Json | None = None,
+) -> str:
     """The page. about: what is known of the weights; report, parity: the parity report, and in words; folder: of the
-    run, None for a weights file alone. Raises WrongUse if its evaluation cannot be read."""
+    run, None for a weights file alone; result: an evaluation, if there is one."""
     origin = "a weights file" if folder is None else f"run `{about['run']}`, step {about['step']:,}"
     files = ", ".join(f"`{told['file']}`" for told in report["files"].values())
     told = [
@@ -38,7 +44,7 @@ def model_card(about: dict[str, Any], report: dict[str, Any], parity: list[str],
         f"- Weights SHA-256 `{about['weights_sha256']}`, codec `{LAYOUT.codec_hash}`.",
         f"- Files: {files}; how to step them: `codec.json`.",
         "",
-        *([] if folder is None else [*_training(folder), *_measured(folder, about["weights_sha256"])]),
+        *([] if folder is None else [*_training(folder), *_measured(result, about["weights_sha256"])]),
         "## Compared with the model it was made of",
         "",
         *(f"- {line}" for line in parity),
@@ -66,13 +72,11 @@ def _training(folder: RunFolder) -> list[str]:
     ]
 
 
-def _measured(folder: RunFolder, sha256: str) -> list[str]:
-    """Headlines of the run's evaluation, if it is of these weights."""
+def _measured(result: Json | None, sha256: str) -> list[str]:
+    """Headlines of the evaluation, if it is of these weights."""
     told = ["## Measured on games it has not seen", ""]
-    file = folder.report / RESULT_FILE
-    if not file.is_file():
+    if result is None:
         return [*told, _AGAIN.format("Not evaluated"), ""]
-    result = read_result(file)
     data = result["data"]
     if result["weights"]["sha256"] != sha256:
         return [*told, _AGAIN.format("The run's evaluation is of other weights"), ""]
