@@ -13,6 +13,7 @@ from play_pages import Exported, opened, ready, served, until
 from worldmodel.clips.clip import Clip
 from worldmodel.clips.files import read_clip
 from worldmodel.dynamics.record import tensors_of
+from worldmodel.dynamics.rollout import own_and_count
 from worldmodel.dynamics.world import World
 from worldmodel.models.base import WorldModel
 from worldmodel.nn.frames import Pads
@@ -69,7 +70,7 @@ def follow(model: WorldModel, clip: Clip) -> int:
     moment = world.fresh([clip.stage], [clip.characters])
     for t in range(len(clip)):
         held = Pads(pads.numbers[:, t], pads.buttons[:, t])
-        said = model.step(moment.state, held, moment.context, moment.carried)[0]
+        said = model.step(moment.state, held, moment.context, own_and_count(moment.carried)[0])[0]
         moment = world.step(moment, held)
         apart = (moment.state.numbers - made.numbers[:, t]).abs()
         other = (moment.state.categories != made.categories[:, t]).any() or (

@@ -11,8 +11,7 @@ from play_pages import Exported, clip_of_stretch, opened, stretch, until
 from test_play_page import APART, is_near_a_tie
 
 from worldmodel.clips.files import write_clip
-from worldmodel.dynamics.rollout import burn_in
-from worldmodel.dynamics.step import advance
+from worldmodel.dynamics.rollout import advance_model, burn_in, own_and_count
 from worldmodel.nn.frames import Pads
 
 pytestmark = pytest.mark.slow
@@ -142,7 +141,7 @@ def test_a_dream_of_the_page_is_that_of_dynamics(
     clips: Path,
     tmp_path: Path,
 ) -> None:
-    """Sixty true frames, then the true pads: as `burn_in` and `advance` have it."""
+    """Sixty true frames, then the true pads: as `burn_in` and `advance_model` have it."""
     from worldmodel.clips.files import read_clip
     from worldmodel.dynamics.record import tensors_of
 
@@ -158,10 +157,9 @@ def test_a_dream_of_the_page_is_that_of_dynamics(
     assert bool((page_pads.numbers == pads.numbers[:, 61:181]).all())
     carried, state = burn_in(playable.model, states[:, :61], pads[:, :61], context)
     for t in range(120):
-        said, carried = playable.model.step(
-            state, Pads(pads.numbers[:, 61 + t], pads.buttons[:, 61 + t]), context, carried
-        )
-        state = advance(state, said, context, playable.model.rules)
+        held = Pads(pads.numbers[:, 61 + t], pads.buttons[:, 61 + t])
+        said, _ = playable.model.step(state, held, context, own_and_count(carried)[0])
+        state, carried = advance_model(playable.model, carried, state, held, context)
         other = bool((state.categories != page_states.categories[:, t]).any())
         if other or bool(((state.numbers - page_states.numbers[:, t]).abs() > APART).any()):
             assert is_near_a_tie(said)
