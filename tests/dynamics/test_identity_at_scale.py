@@ -13,7 +13,6 @@ from worldmodel.dataset.store import Dataset, open_dataset
 from worldmodel.dynamics.step import advance, lawful, truth
 from worldmodel.nn.codec import PREDICTED, Rules
 from worldmodel.nn.frames import Context, DeviceBlock, State, aligned
-from worldmodel.nn.mortality import Mortality
 from worldmodel.replays.source import iter_sources
 from worldmodel.schema import LAYOUT
 
@@ -72,24 +71,3 @@ def test_no_frame_of_any_game_breaks_a_law(dataset: Dataset) -> None:
         for previous, following, context in pairs(dataset, game):
             kept = lawful(previous.numbers, following.numbers, following.categories)
             assert torch.equal(kept, following.numbers), (game, context)
-
-
-def test_nobody_in_any_game_is_dead_against_the_laws(dataset: Dataset) -> None:
-    """Nor alive: with every row counted, each death begins, lasts, costs and ends as they say."""
-    mortality, deaths = Mortality().double(), 0
-    for game in range(dataset.num_games):
-        dead_rows = mortality.nothing_seen(1)
-        for previous, following, context in pairs(dataset, game):
-            rows = []
-            for t in range(previous.numbers.shape[1]):
-                dead_rows = mortality.count(dead_rows, previous[:, t])
-                rows.append(dead_rows[0])
-            num = len(rows)
-            deaths += int((torch.stack(rows) == 2).sum())
-            wide = context.map(lambda tensor, num=num: tensor.expand(num, *tensor.shape[1:]))  # type: ignore[misc]
-            before, after = (state.map(lambda tensor: tensor[0]) for state in (previous, following))
-            codes, numbers = mortality(before, after.categories, after.numbers, wide, torch.stack(rows))
-            assert torch.equal(codes, after.categories), (game, context)
-            has_number = wide.present_numbers.unsqueeze(1)
-            assert torch.equal(torch.where(has_number, numbers, 0.0), after.numbers), (game, context)
-    assert deaths > 1000

@@ -11,11 +11,13 @@ import numpy as np
 from worldmodel.replays.synth import ids
 from worldmodel.replays.synth.profiles import ATTACK, ATTRIBUTE
 from worldmodel.replays.synth.state import Array, State, enter, floor_height
+from worldmodel.schema.laws import AWAY, DEAD
 
 KNOCKBACK_DECAY = np.float32(0.051)
 """Speed that knockback loses per frame."""
 L_CANCEL_FRAMES, TECH_FRAMES = 7, 20
-DEAD_FRAMES = 60
+DEAD_ROWS = np.array([AWAY[state].rows if state in AWAY else 0 for state in DEAD], np.int64)
+"""By action state of the dead."""
 _DODGE_DRAG, _DODGE_FLOAT_FRAMES = np.float32(0.9), 30
 _ROLL_SPEED = np.float32(1.5)
 _EPS = np.float32(1e-3)
@@ -168,20 +170,20 @@ def _touch_down(s: State, lands: Array) -> None:
 
 
 def die(s: State) -> None:
-    """Who is past a blast zone loses a stock. The top takes only those who are thrown there."""
+    """Who is past a blast zone loses a stock. The top takes only those who are thrown there, and the stock later."""
     left, right, top, bottom = (s.surfaces.blast[:, k : k + 1] for k in range(4))
     alive = ~ids.IS_HELD[s.action_state]
-    down = s.y < bottom
-    above = (s.y > top) & s.in_hitstun
-    gone = alive & (down | above | (s.x < left) | (s.x > right))
+    out = (s.x < left) | (s.x > right) | (s.y < bottom)
+    above = ~out & (s.y > top) & s.in_hitstun
+    gone = alive & (out | above)
     if not gone.any():
         return
-    how = np.where(down, ids.DEAD_DOWN, np.where(s.x < left, ids.DEAD_LEFT, ids.DEAD_RIGHT))
-    how = np.where(above & ~down, ids.DEAD_UP, how).astype(s.action_state.dtype)
+    how = np.where(s.x < left, ids.DEAD_LEFT, np.where(s.x > right, ids.DEAD_RIGHT, ids.DEAD_DOWN))
+    how = np.where(above, ids.DEAD_UP, how).astype(s.action_state.dtype)
     enter(s, gone, how)
-    np.subtract(s.stocks, 1, out=s.stocks, where=gone)
+    np.subtract(s.stocks, 1, out=s.stocks, where=gone & ~above)
     for array, value in (
-        (s.state_age, -1), (s.timer, DEAD_FRAMES), (s.self_x_air, 0), (s.self_y, 0), (s.self_x_ground, 0),
+        (s.state_age, -1), (s.timer, DEAD_ROWS[how]), (s.self_x_air, 0), (s.self_y, 0), (s.self_x_ground, 0),
         (s.knockback_x, 0), (s.knockback_y, 0), (s.hitlag, 0), (s.misc_as, 0), (s.in_hitstun, False),
         (s.fast_falling, False), (s.airborne, 1), (s.guarded, 0), (s.jumps, 0),
     ):  # fmt: skip

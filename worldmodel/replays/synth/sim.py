@@ -20,6 +20,7 @@ from worldmodel.replays.synth.physics import collide, die, move
 from worldmodel.replays.synth.profiles import ANIMATION, ATTRIBUTE, NEXT
 from worldmodel.replays.synth.state import Array, Pads, State, enter
 from worldmodel.schema.field import Flags
+from worldmodel.schema.laws import AWAY
 from worldmodel.schema.layout import LAYOUT
 
 _codec = LAYOUT.by_name["state_flags"].codec
@@ -28,7 +29,8 @@ if not isinstance(_codec, Flags):
 FLAG = {name: np.uint64(1 << bit) for bit, name in enumerate(_codec.names) if name}
 """Mask of each named bit of `state_flags`."""
 
-REBIRTH_HEIGHT, REBIRTH_FRAMES, REBIRTH_WAIT_FRAMES, GUARDED_FRAMES = 119.0, 60, 240, 120
+REBIRTH_FRAMES, REBIRTH_WAIT_FRAMES, GUARDED_FRAMES = 60, 240, 120
+_UP = AWAY[ids.DEAD_UP]
 ENTRY_END_FRAMES = 24
 _SHIELD_TRIGGER = 0.3
 _AIR_DODGE_SPEED = np.float32(3.1)
@@ -126,16 +128,18 @@ def _run_scripts(s: State, heard: Heard) -> Array:
     np.add(s.y, s.self_y, out=s.y, where=on_way)
     enter(s, (now == ids.ENTRY) & (s.timer <= ENTRY_END_FRAMES), ids.ENTRY_END, age=-1)
 
+    stock_goes = (now == ids.DEAD_UP) & (s.timer == _UP.rows - _UP.stock)
+    np.subtract(s.stocks, 1, out=s.stocks, where=stock_goes)
     back = over & ids.IS_DEAD[now] & (s.stocks > 0)
     if back.any():
         enter(s, back, ids.REBIRTH)
         for array, value in (
-            (s.percent, 0), (s.x, 0), (s.self_y, -1), (s.combo_count, 0), (s.last_attack_landed, 0),
+            (s.percent, 0), (s.x, s.surfaces.returns[:, :2]), (s.y, s.surfaces.returns[:, 2:3]),
+            (s.self_y, -s.surfaces.returns[:, 3:]), (s.combo_count, 0), (s.last_attack_landed, 0),
             (s.last_hit_by, ids.NOBODY), (s.jumps, 1), (s.ground, ids.NO_GROUND), (s.shield, 60),
             (s.timer, REBIRTH_FRAMES),
         ):  # fmt: skip
             np.copyto(array, value, where=back)
-        np.copyto(s.y, s.surfaces.height[:, :1] + np.float32(REBIRTH_HEIGHT), where=back)
     waits = over & on_way
     enter(s, waits, ids.REBIRTH_WAIT)
     np.copyto(s.timer, REBIRTH_WAIT_FRAMES, where=waits)

@@ -64,6 +64,8 @@ class Surfaces:
     edge_height: Array
     blast: Array
     """(G, 4): left, right, top, bottom."""
+    returns: Array
+    """(G, 4): where the dead come back: x of the one and of the other, height, speed downwards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +170,8 @@ def _stage_tables() -> dict[str, Array]:
         rows["flat"].append([stage.flat])
         rows["edge_height"].append([stage.edge_height])
         rows["blast"].append([stage.left, stage.right, stage.top, stage.bottom])
+        across, height = stage.returns
+        rows["returns"].append([*across, height, stage.descent])
     tables = {name: np.array(value, dtype=np.float32) for name, value in rows.items()}
     tables["ground"] = tables["ground"].astype(np.uint16)
     lift = np.float32(STANDING_LIFT)
