@@ -31,6 +31,13 @@ def random_context(num_b: int, generator: torch.Generator, *, missing: bool) -> 
     )
 
 
+def obeying(rules: Rules, last: State, now: State, context: Context) -> State:
+    """A frame as the laws leave it."""
+    codes, numbers = rules.mortality(last, now.categories, now.numbers, context)
+    codes, numbers, flags = rules.footing(last, codes, numbers, now.flags, context)
+    return State(lawful(last.numbers, numbers, codes), codes, flags)
+
+
 def random_frames(
     num_b: int, num_t: int, *, seed: int = 0, dtype: torch.dtype = torch.float32, missing: bool = False
 ) -> tuple[State, Pads, Context]:
@@ -63,10 +70,8 @@ def random_frames(
         near = rules.project(prior + torch.randn(prior.shape, generator=g) / rules.steps)
         lot = torch.rand(prior.shape, generator=g)
         numbers = torch.where(lot < 0.02, new.numbers, torch.where(lot < 0.5, near, prior))
-        codes, numbers = rules.mortality(last, codes, numbers, context)
-        numbers = lawful(last.numbers, numbers, codes)
         flags = torch.where(torch.rand(new.flags.shape, generator=g) < 0.5, new.flags, last.flags)
-        rows.append(mask(State(numbers, codes, flags)))
+        rows.append(mask(obeying(rules, last, State(numbers, codes, flags), context)))
     states = State(
         torch.stack([row.numbers for row in rows], 1).to(dtype),
         torch.stack([row.categories for row in rows], 1),

@@ -95,7 +95,7 @@ def test_ballistic_flies_on() -> None:
     numbers[..., place("position_y")] = 0
     codes = states.categories.clone()
     codes[..., LAYOUT.category("action_state")] = 14  # alive, and staying so
-    states = State(numbers, codes, states.flags)
+    states = State(numbers, codes, torch.ones_like(states.flags))  # in the air too
     model = build("ballistic")
     carried, last = burn_in(model, states[:, :1], pads[:, :1], context)
     dream = rollout(model, carried, last, pads[:, 1:5], context).numbers[0, :, 0]

@@ -112,7 +112,9 @@ def test_a_closed_gate_is_exactly_the_prior() -> None:
     states.numbers[..., [LAYOUT.number("position_x"), LAYOUT.number("position_y")]] = 0
     states.categories[..., LAYOUT.category("action_state")] = 14
     prediction = random_prediction(rules, (2, 3), 0, 10.0)
-    lives = prediction.code_logits("action_state").argmax(-1) > REBIRTH  # of deaths there are laws
+    airborne = next(k for k, flag in enumerate(LAYOUT.flag_bits) if "airborne" in flag.field.roles)
+    # Of deaths there are laws, and of what one stands on.
+    lives = (prediction.code_logits("action_state").argmax(-1) > REBIRTH) & (prediction.flags[..., airborne] > 0)
     closed = Prediction(prediction.numbers, torch.full_like(prediction.numbers, -1e-3), *_rest(prediction))
     after = advance(states, closed, context, rules)
     still = rules.project(rules.still(states, after.categories))

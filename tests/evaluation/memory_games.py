@@ -13,6 +13,7 @@ from worldmodel.dataset.blocks import Block
 from worldmodel.dynamics.events import events_between, known_events
 from worldmodel.dynamics.step import lawful, truth
 from worldmodel.evaluation import closed_loop, starts, teacher_forced
+from worldmodel.melee.stages import GEOMETRY
 from worldmodel.models.base import NaiveModel, WorldModel, make_model
 from worldmodel.models.copy_last import Config
 from worldmodel.nn.codec import Prediction
@@ -57,7 +58,8 @@ class MemoryDataset:
                 codes = np.where((codes <= REBIRTH) & (lots < 0.9), codes + 100, codes)
             categories[..., k] = codes
         self._obey_laws(numbers, categories, lots)
-        stage = generator.integers(0, 33, len(lengths))
+        # Without geometry: random bodies break every law of places.
+        stage = generator.choice([n for n in range(33) if n not in GEOMETRY], len(lengths))
         _obey_death(numbers, categories, np.repeat(stage, lengths), begins=np.cumsum([0, *lengths[:-1]]))
         pads = generator.random((total, 2, len(LAYOUT.pad_numbers))).astype(np.float32)
         pads[:, :, 0] = np.arange(total)[:, None]

@@ -56,7 +56,8 @@ def test_baselines_one_step_ahead_agree_with_the_columns(dataset: Dataset) -> No
     assert copy["stocks_acc"] == pytest.approx((joined["stocks"] == 0).mean(), rel=1e-9)
     assert copy["action_state_acc"] == pytest.approx((joined["action_state"] == 0).mean(), rel=1e-9)
     assert copy["change_acc"] == 0.0
-    assert ballistic["pos_mae"] == pytest.approx(np.concatenate(coasted).mean(), rel=1e-4)
+    # The transition stops who would coast into the floor: a little nearer than the columns, never farther.
+    assert 0.995 < ballistic["pos_mae"] / np.concatenate(coasted).mean() < 1.0  # type: ignore[operator]
     assert ballistic["pos_mae"] < copy["pos_mae"]  # type: ignore[operator]
 
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from frames_at_random import random_frames
+from frames_at_random import obeying, random_frames
 from tiny_experiment import make_experiment
 
 from worldmodel.dynamics.objective import group_counts
-from worldmodel.dynamics.step import advance, lawful
+from worldmodel.dynamics.step import advance
 from worldmodel.errors import WrongUse
 from worldmodel.models.base import WorldModel, make_model
 from worldmodel.nn.frames import Context, Pads, State, aligned, over_rows
@@ -241,9 +241,9 @@ def test_a_corrective_target_leads_back_to_the_truth(kind: str, missing: bool) -
     assert not torch.equal(presented.origin.numbers, previous.numbers)
     prediction = model.rules.encode_state(presented.origin, target)
     landed = advance(presented.origin, prediction, within, model.rules)
-    codes, numbers = model.rules.mortality(presented.origin, target.categories, target.numbers, within)
-    has_number = over_rows(within.present_numbers.unsqueeze(1), numbers)
-    lawful_target = lawful(presented.origin.numbers, torch.where(has_number, numbers, 0.0), codes)
+    kept = obeying(model.rules, presented.origin, target, within)
+    has_number = over_rows(within.present_numbers.unsqueeze(1), kept.numbers)
+    lawful_target = torch.where(has_number, kept.numbers, 0.0)
     torch.testing.assert_close(landed.numbers, lawful_target, rtol=0, atol=1e-9)
     cut = {
         row.name
@@ -251,8 +251,8 @@ def test_a_corrective_target_leads_back_to_the_truth(kind: str, missing: bool) -
         if not held
     }
     assert cut <= {"percent", "x", "y"}, "the dead do not move either"
-    assert torch.equal(landed.categories, codes)
-    assert torch.equal(landed.flags, target.flags)
+    assert torch.equal(landed.categories, kept.categories)
+    assert torch.equal(landed.flags, kept.flags)
 
 
 # ---- both --------------------------------------------------------------------------------------------------------

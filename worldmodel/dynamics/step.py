@@ -50,11 +50,11 @@ def advance(
     # Nothing may be said of missing numbers, before decoding too: a missing velocity must not move a body.
     outputs = torch.where(has_number, prediction.numbers.to(nothing.dtype), nothing)
     numbers = rules.decode(previous, codes, outputs, is_open)
-    codes, numbers = rules.mortality(previous, codes, numbers, context, dead_rows)
-    numbers = torch.where(has_number, lawful(previous.numbers, numbers, codes), nothing)
-
     flags = _yes(prediction.flags, temperature, generator)
     flags = flags & over_rows(context.present_flags.unsqueeze(1), flags)
+    codes, numbers = rules.mortality(previous, codes, numbers, context, dead_rows)
+    codes, numbers, flags = rules.footing(previous, codes, numbers, flags, context)
+    numbers = torch.where(has_number, lawful(previous.numbers, numbers, codes), nothing)
     return State(numbers, codes, flags)
 
 

@@ -106,6 +106,8 @@ class Stage:
     descent: float
     """Speed at which they come down from there, for 60 rows."""
     platforms: tuple[Platform, ...] = ()
+    moving: frozenset[int] = frozenset()
+    """Ids of surfaces that are not always where they are listed."""
     mirrored: tuple[tuple[int, int], ...] | None = None
     """Ids of surfaces that change places when the stage is mirrored left-right; all others stay. None: the mirrored
     stage is another one."""
@@ -136,6 +138,7 @@ GEOMETRY: dict[int, Stage] = {
             Platform(21.0, 49.5, 22.125, 1),
             Platform(-14.25, 14.25, 42.75, 2),
         ),
+        moving=frozenset({0, 1}),
         mirrored=((0, 1), (3, 7), (4, 6)),
     ),
     3: Stage(
@@ -153,6 +156,7 @@ GEOMETRY: dict[int, Stage] = {
         returns=((0.0, 0.0), 119.0),
         descent=1.0,
         platforms=(Platform(-55.0, -25.0, 25.0, 35), Platform(25.0, 55.0, 25.0, 36)),
+        moving=frozenset({34, 35, 36}),
         mirrored=((35, 36), (51, 54), (52, 53)),
     ),
     8: Stage(

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from worldmodel.melee.stages import GEOMETRY
+from worldmodel.nn.footing import Footing
 from worldmodel.nn.frames import Context, Pads, State, over_rows
 from worldmodel.nn.mortality import Mortality
 from worldmodel.schema import LAYOUT, Category, Field, Number, Prior
@@ -136,6 +137,7 @@ class Rules(nn.Module):
         constant("gate", _row([codec.gate or 0.0 for codec in NUMBERS]))
         constant("squared", _row([not mine for mine in ours]))  # the card's error is squared, ours is Huber's
         self.mortality = Mortality()
+        self.footing = Footing()
         constant("predicted_index", _row(PREDICTED))
         constant("group_EG", _row([[row.loss == group for group in LAYOUT.loss_groups] for row in ELEMENTS]))
 

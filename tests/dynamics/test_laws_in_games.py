@@ -1,4 +1,4 @@
-"""Whole games keep the laws of death, with every row counted: generated ones always, the real ones where they are."""
+"""Whole games keep the laws of death and footing: generated ones always, the real ones where they are."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from worldmodel.dataset.blocks import load_block
 from worldmodel.dataset.ingest import ingest
 from worldmodel.dataset.store import Dataset, open_dataset
 from worldmodel.nn.codec import CATEGORIES
+from worldmodel.nn.footing import Footing
 from worldmodel.nn.frames import DeviceBlock, State, aligned
 from worldmodel.nn.mortality import Mortality
 from worldmodel.replays.source import iter_sources
@@ -20,7 +21,7 @@ from worldmodel.replays.synth.generate import write_games
 from worldmodel.schema import LAYOUT
 from worldmodel.schema.laws import DEAD
 
-MORTALITY = Mortality()
+MORTALITY, FOOTING = Mortality(), Footing()
 
 
 def counted(states: State) -> Tensor:
@@ -42,6 +43,8 @@ def deaths_of(dataset: Dataset, game: int) -> int:
     before, after = (State(*(getattr(part, name)[0] for name in State.__slots__)) for part in (previous, following))
     wide = context.map(lambda tensor: tensor.expand(len(counts), *tensor.shape[1:]))
     codes, numbers = MORTALITY(before, after.categories, after.numbers, wide, counts)
+    codes, numbers, flags = FOOTING(before, codes, numbers, after.flags, wide)
+    assert torch.equal(flags, after.flags), game
     assert torch.equal(codes, after.categories), game
     assert torch.equal(torch.where(wide.present_numbers.unsqueeze(1), numbers, 0.0), after.numbers), game
     return int((counts == 2).sum())
