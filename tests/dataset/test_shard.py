@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from worldmodel.dataset.compress import _STEPS, GENERAL_STEPS, SEED_STEPS, orbit_index, pack_ints, seed_at, unpack_ints
-from worldmodel.dataset.manifest import SHARDS
+from worldmodel.dataset.manifest import SHARDS, NotADataset
 from worldmodel.dataset.shard import GAME, STORED, TIME, Shard, frames_hash, write_shard
 from worldmodel.dataset.store import Dataset, MissingColumn
 from worldmodel.dataset.writer import NewGame
@@ -177,3 +177,11 @@ def _rehashed(game: NewGame) -> NewGame:
 
 
 _HASHED = fabricate(9)
+
+
+def test_an_index_past_its_dictionary_is_damage(build: Callable[..., Dataset], monkeypatch: pytest.MonkeyPatch) -> None:
+    shard = build(fabricate(1)).shard(0)
+    wild = (np.zeros(2, np.float32), np.full(9, 255, np.uint8))
+    monkeypatch.setattr(shard, "encoding", lambda name: wild)
+    with pytest.raises(NotADataset, match=r"shard 0: p0\.shield is damaged \(index 255"):
+        shard.stored("p0.shield")

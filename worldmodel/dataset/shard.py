@@ -83,9 +83,16 @@ class Shard:
         return self.stored(name, start, stop)
 
     def stored(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[np.generic]:
-        """Rows of a column of the file."""
+        """Rows of a column of the file. Raises NotADataset for one that is damaged so that it cannot be read."""
         values, indices = self.encoding(name)
-        return values[start:stop] if indices is None else values[indices[start:stop]]
+        if indices is None:
+            return values[start:stop]
+        try:
+            rows: NDArray[np.generic] = values[indices[start:stop]]
+            return rows
+        except IndexError as error:
+            what = f"shard {self.info.number}: {name} is damaged ({error})"
+            raise NotADataset(what, "what was written", "unpack or ingest again") from error
 
     def sparse_tables(self, folder: Path) -> dict[str, pa.Table]:
         """Its sparse tables, in memory."""

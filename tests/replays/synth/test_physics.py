@@ -10,6 +10,7 @@ from worldmodel.melee.pad import BUTTONS
 from worldmodel.replays.synth import ids
 from worldmodel.replays.synth.profiles import ATTRIBUTE
 from worldmodel.replays.synth.sim import FLAG
+from worldmodel.schema.laws import AWAY
 
 SLOPED_STAGES = (2, 8)
 
@@ -19,11 +20,20 @@ def both(mask):
     return np.repeat(mask[..., None], 2, axis=-1)
 
 
-def test_stocks_never_rise_and_fall_by_one_on_the_first_dead_row(played):
+def test_stocks_never_rise_and_fall_by_one_in_their_row_of_a_death(played):
+    """The first one, but of who went out by the top."""
     change = np.diff(played.stocks.astype(int), axis=0)
     assert set(np.unique(change)) == {-1, 0}
-    dead = ids.IS_DEAD[played.action_state]
-    assert ((change == -1) == (dead[1:] & ~dead[:-1])).all()
+    by_top = played.action_state == ids.DEAD_UP
+    fell = ids.IS_DEAD[played.action_state] & ~by_top
+    assert ((change == -1) & ~by_top[1:] == fell[1:] & ~fell[:-1]).all()
+    rows = np.argwhere((change == -1) & by_top[1:])
+    assert len(rows), "somebody goes out by the top"
+    late = AWAY[ids.DEAD_UP].stock
+    for t, game, player in rows:
+        own = by_top[:, game, player]
+        assert own[t + 1 - late : t + 2].all()
+        assert not own[t - late]
 
 
 def test_percent_falls_only_at_a_respawn(played):
