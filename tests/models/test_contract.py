@@ -13,7 +13,7 @@ from frames_at_random import random_frames
 from torch.utils._pytree import tree_leaves, tree_map
 
 from worldmodel.dynamics.objective import GROUPS, loss
-from worldmodel.dynamics.rollout import advance_model
+from worldmodel.dynamics.rollout import advance_model, nothing_seen
 from worldmodel.models.base import NaiveModel, WorldModel, architectures, load_model, make_model, save_weights
 from worldmodel.nn.codec import Prediction
 from worldmodel.nn.frames import Pads, State, aligned
@@ -225,7 +225,7 @@ def test_one_graph(arch: str, kind: str) -> None:
     compiled = torch.compile(total, backend="eager", fullgraph=True)
     torch.testing.assert_close(compiled(previous, now, target), total(previous, now, target))
     step = torch.compile(advance_model, backend="eager", fullgraph=True)
-    carried = model.init_state(2)
+    carried = nothing_seen(model, 2)
     for _ in range(2):
         frame, carried = step(model, carried, states[:, 0], pads[:, 1], context)
     assert frame.numbers.isfinite().all()
