@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,8 @@ KEYS = [
 MATCH = "#/play?begin=entry&seed=3&c0=2&c1=9&stage=31"
 NEAR = 1e-3
 """Logits of two codes that are so close are all but equally likely."""
-APART = 0.01
-"""Of a number's unit: what `parity.json` calls another number, in a dream of its own frames."""
+APART = 1e-3
+"""Of a number's unit: what one step may differ by."""
 
 
 def frames_of_page(page: Any) -> int:
@@ -64,22 +65,26 @@ def play(page: Any, frames: int) -> None:
 
 @torch.no_grad()
 def follow(model: WorldModel, clip: Clip) -> int:
-    """Frames in which the clip is what `dynamics` makes under the same pads; asserts that they end at a near tie."""
+    """Frames of a clip that are not what `dynamics` makes of the frame before; asserts that each was a near tie.
+
+    Each frame is made from the page's own frame before it. In a loop of its own frames the last digits of hundreds of
+    steps would add up, until somebody is on this side of a blast line and on the other in the browser.
+    """
     made, pads, _ = tensors_of(clip.frames, clip.stage)
     world = World(model)
     moment = world.fresh([clip.stage], [clip.characters])
+    ties = 0
     for t in range(len(clip)):
         held = Pads(pads.numbers[:, t], pads.buttons[:, t])
         said = model.step(moment.state, held, moment.context, own_and_count(moment.carried)[0])[0]
         moment = world.step(moment, held)
-        apart = (moment.state.numbers - made.numbers[:, t]).abs()
-        other = (moment.state.categories != made.categories[:, t]).any() or (
-            moment.state.flags != made.flags[:, t]
-        ).any()
-        if other or (apart > APART).any():
+        there = made[:, t]
+        own, moment = moment.state, replace(moment, state=there)
+        is_other = (own.categories != there.categories).any() or (own.flags != there.flags).any()
+        if is_other or ((own.numbers - there.numbers).abs() > APART).any():
             assert is_near_a_tie(said), f"frame {t}: other values, and nothing was all but equally likely"
-            return t
-    return len(clip)
+            ties += 1
+    return ties
 
 
 def is_near_a_tie(said: Any) -> bool:
@@ -100,7 +105,7 @@ def test_six_hundred_frames_by_keys(browser: Any, address: str, playable: Export
     pressed = clip.frames.columns
     assert len({int(value) for value in pressed["p0.pad.buttons"]}) >= 4, "the keys were heard"
     assert len({float(value) for value in pressed["p0.pad.stick_x"]}) >= 3
-    assert follow(playable.model, clip) >= 300, "the first frames are the model's to the last digit"
+    assert follow(playable.model, clip) <= len(clip) // 100
 
 
 def test_back_again_and_saved_states_are_the_same_match(
@@ -133,7 +138,7 @@ def test_back_again_and_saved_states_are_the_same_match(
             at_frame(page, n)
         clip = saved_clip(page, tmp_path)
     assert len(clip) == 59
-    assert follow(playable.model, clip) >= 40
+    assert follow(playable.model, clip) == 0
 
 
 def test_draws_need_a_temperature_and_can_be_made_again(browser: Any, address: str, tmp_path: Path) -> None:
