@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from worldmodel.dynamics.step import lawful
-from worldmodel.nn.codec import CATEGORIES, NUMBERS, STAGE, Rules
+from worldmodel.nn.codec import Rules
 from worldmodel.nn.frames import Context, Pads, State
-from worldmodel.schema import LAYOUT
+from worldmodel.schema import CATEGORIES, LAYOUT, NUMBERS, STAGE
 
 NUM_N, NUM_C, NUM_F = len(NUMBERS), len(CATEGORIES), len(LAYOUT.flag_bits)
 
@@ -29,13 +28,6 @@ def random_context(num_b: int, generator: torch.Generator, *, missing: bool) -> 
         present(list(LAYOUT.categories)),
         present([flag.field for flag in LAYOUT.flag_bits]),
     )
-
-
-def obeying(rules: Rules, last: State, now: State, context: Context) -> State:
-    """A frame as the laws leave it."""
-    codes, numbers = rules.mortality(last, now.categories, now.numbers, context)
-    codes, numbers, flags = rules.footing(last, codes, numbers, now.flags, context)
-    return State(lawful(last.numbers, numbers, codes), codes, flags)
 
 
 def random_frames(
@@ -71,7 +63,7 @@ def random_frames(
         lot = torch.rand(prior.shape, generator=g)
         numbers = torch.where(lot < 0.02, new.numbers, torch.where(lot < 0.5, near, prior))
         flags = torch.where(torch.rand(new.flags.shape, generator=g) < 0.5, new.flags, last.flags)
-        rows.append(mask(obeying(rules, last, State(numbers, codes, flags), context)))
+        rows.append(mask(rules.laws(last, State(numbers, codes, flags), context)))
     states = State(
         torch.stack([row.numbers for row in rows], 1).to(dtype),
         torch.stack([row.categories for row in rows], 1),

@@ -1,4 +1,4 @@
-"""Whole games keep the laws of death and footing: generated ones always, the real ones where they are."""
+"""Whole games keep the laws: generated ones always, the real ones where they are."""
 
 from __future__ import annotations
 
@@ -11,17 +11,15 @@ from torch import Tensor
 from worldmodel.dataset.blocks import load_block
 from worldmodel.dataset.ingest import ingest
 from worldmodel.dataset.store import Dataset, open_dataset
-from worldmodel.nn.codec import CATEGORIES
-from worldmodel.nn.footing import Footing
 from worldmodel.nn.frames import DeviceBlock, State, aligned
-from worldmodel.nn.mortality import Mortality
+from worldmodel.nn.laws import Laws
 from worldmodel.replays.source import iter_sources
 from worldmodel.replays.synth.game import Rules
 from worldmodel.replays.synth.generate import write_games
-from worldmodel.schema import LAYOUT
+from worldmodel.schema import CATEGORIES, LAYOUT
 from worldmodel.schema.laws import DEAD
 
-MORTALITY, FOOTING = Mortality(), Footing()
+LAWS = Laws()
 
 
 def counted(states: State) -> Tensor:
@@ -42,11 +40,9 @@ def deaths_of(dataset: Dataset, game: int) -> int:
     counts = counted(previous)
     before, after = (State(*(getattr(part, name)[0] for name in State.__slots__)) for part in (previous, following))
     wide = context.map(lambda tensor: tensor.expand(len(counts), *tensor.shape[1:]))
-    codes, numbers = MORTALITY(before, after.categories, after.numbers, wide, counts)
-    codes, numbers, flags = FOOTING(before, codes, numbers, after.flags, wide)
-    assert torch.equal(flags, after.flags), game
-    assert torch.equal(codes, after.categories), game
-    assert torch.equal(torch.where(wide.present_numbers.unsqueeze(1), numbers, 0.0), after.numbers), game
+    kept = LAWS(before, after, wide, counts)
+    for name in State.__slots__:
+        assert torch.equal(getattr(kept, name), getattr(after, name)), (game, name)
     return int((counts == 2).sum())
 
 

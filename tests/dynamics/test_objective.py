@@ -10,9 +10,9 @@ import torch
 from frames_at_random import random_frames
 
 from worldmodel.dynamics.objective import GROUPS, Loss, group_counts, group_sums, loss
-from worldmodel.nn.codec import NUMBERS, PREDICTED, VOCABS, Prediction, Rules
+from worldmodel.nn.codec import PREDICTED, VOCABS, Prediction, Rules
 from worldmodel.nn.frames import State, aligned
-from worldmodel.schema import LAYOUT
+from worldmodel.schema import LAYOUT, NUMBERS
 
 KINDS = ("residual", "card")
 ONES = dict.fromkeys(GROUPS, 1.0)

@@ -7,15 +7,13 @@ import torch
 from frames_at_random import random_frames
 
 from worldmodel.dynamics.policies import policy
-from worldmodel.dynamics.step import lawful
 from worldmodel.dynamics.world import Moment, World
 from worldmodel.melee.action_states import GROUPS
 from worldmodel.melee.stages import GEOMETRY
 from worldmodel.models.base import WorldModel, make_model
-from worldmodel.nn.codec import CATEGORIES, NUMBERS
 from worldmodel.nn.frames import State
 from worldmodel.nn.mortality import Mortality
-from worldmodel.schema import LAYOUT
+from worldmodel.schema import CATEGORIES, LAYOUT, NUMBERS
 from worldmodel.schema.events import is_one_of
 from worldmodel.schema.laws import DEAD, HELD, REBIRTH
 
@@ -100,23 +98,3 @@ def test_a_hundred_thousand_frames(heads: str) -> None:
     played = run(world, world.begin(states, pads, context), "extreme", 800)
     played += run(world, world.fresh(["Battlefield"] * WORLDS, [("Fox", "Falco")] * WORLDS), "random", 800)
     assert played > 100_000
-
-
-def test_laws_cut_what_never_happens() -> None:
-    def after(stocks: tuple[float, float], percent: tuple[float, float], action: int) -> tuple[float, float]:
-        was, now = torch.zeros(1, 2, len(NUMBERS)), torch.zeros(1, 2, len(NUMBERS))
-        codes = torch.zeros(1, 2, len(CATEGORIES), dtype=torch.int64)
-        codes[..., ACTION] = action + CATEGORIES[ACTION].offset
-        was[..., STOCKS], now[..., STOCKS] = stocks
-        was[..., PERCENT], now[..., PERCENT] = percent
-        kept = lawful(was, now, codes)
-        return float(kept[0, 0, STOCKS]), float(kept[0, 0, PERCENT])
-
-    wait, comes_back = 14, min(GROUPS["respawn"])
-    assert after((4, 3), (10, 20), wait) == (3, 20)  # what may happen stays
-    assert after((4, 4), (90, 0), comes_back) == (4, 0)
-    assert after((3, 4), (10, 10), wait) == (3, 10)  # nobody gains a stock
-    assert after((4, 0), (10, 10), wait) == (3, 10)  # or loses two at once
-    assert after((4, 4), (90, 80), wait) == (4, 90)  # nobody heals
-    assert after((4, 4), (90, 80), comes_back) == (4, 0)  # but for all of it, on the platform
-    assert after((4, 4), (0, 5), comes_back) == (4, 5)

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worldmodel.dynamics.step import advance, truth
-from worldmodel.nn.codec import CATEGORIES, NUMBERS, Prediction, Rules
+from worldmodel.nn.codec import Prediction, Rules
 from worldmodel.nn.frames import Context, State, aligned
-from worldmodel.schema import LAYOUT
+from worldmodel.schema import CATEGORIES, LAYOUT, NUMBERS
 from worldmodel.schema.laws import REBIRTH
 
 KINDS = ("residual", "card")
@@ -112,7 +112,7 @@ def test_a_closed_gate_is_exactly_the_prior() -> None:
     states.numbers[..., [LAYOUT.number("position_x"), LAYOUT.number("position_y")]] = 0
     states.categories[..., LAYOUT.category("action_state")] = 14
     prediction = random_prediction(rules, (2, 3), 0, 10.0)
-    airborne = next(k for k, flag in enumerate(LAYOUT.flag_bits) if "airborne" in flag.field.roles)
+    airborne = LAYOUT.flag("airborne")
     # Of deaths there are laws, and of what one stands on.
     lives = (prediction.code_logits("action_state").argmax(-1) > REBIRTH) & (prediction.flags[..., airborne] > 0)
     closed = Prediction(prediction.numbers, torch.full_like(prediction.numbers, -1e-3), *_rest(prediction))

@@ -70,7 +70,7 @@ def test_begun_over_a_history_is_stepped_through_it(arch: str, num_rows: int) ->
     carried, dead_rows = own_and_count(nothing_seen(model, 2))
     with torch.no_grad():
         for t in range(1, num_rows):
-            dead_rows = model.rules.mortality.count(dead_rows, states[:, t - 1])
+            dead_rows = model.rules.laws.mortality.count(dead_rows, states[:, t - 1])
             _, carried = model.step(states[:, t - 1], pads[:, t], context, carried)
     assert same_state(moment.state, states[:, num_rows - 1])
     whole = Moment(moment.state, (carried, dead_rows), context, torch.zeros(2, dtype=torch.int64))

@@ -6,8 +6,7 @@ import torch
 from frames_at_random import random_frames
 
 from worldmodel.env.views import FLAG_FIELDS, NUM_FLAT, Flat, flat_bounds, flat_names, seen_by
-from worldmodel.nn.codec import CATEGORIES, NUMBERS
-from worldmodel.schema import LAYOUT
+from worldmodel.schema import CATEGORIES, LAYOUT, NUMBERS
 
 
 def test_own_side_first() -> None:

@@ -11,15 +11,15 @@ import torch
 
 from worldmodel.dataset.blocks import Block
 from worldmodel.dynamics.events import events_between, known_events
-from worldmodel.dynamics.step import lawful, truth
+from worldmodel.dynamics.step import truth
 from worldmodel.evaluation import closed_loop, starts, teacher_forced
 from worldmodel.melee.stages import GEOMETRY
 from worldmodel.models.base import NaiveModel, WorldModel, make_model
 from worldmodel.models.copy_last import Config
 from worldmodel.nn.codec import Prediction
 from worldmodel.nn.frames import Context, DeviceBlock, Pads, State
-from worldmodel.nn.mortality import Mortality
-from worldmodel.schema import LAYOUT, Category, Number
+from worldmodel.nn.laws import Laws
+from worldmodel.schema import CATEGORIES, LAYOUT, Category, Number
 from worldmodel.schema.events import EVENTS
 from worldmodel.schema.laws import LAWS, REBIRTH
 
@@ -66,7 +66,7 @@ class MemoryDataset:
         stage = generator.choice([n for n in range(33) if n not in GEOMETRY], len(lengths))
         key = (*lengths, seed)
         if key not in _OBEYED:
-            _obey_death(numbers, categories, np.repeat(stage, lengths), begins=np.cumsum([0, *lengths[:-1]]))
+            _obey_frame_by_frame(numbers, categories, np.repeat(stage, lengths), begins=np.cumsum([0, *lengths[:-1]]))
             _OBEYED[key] = numbers.copy(), categories.copy()
         numbers[:], categories[:] = _OBEYED[key]
         pads = generator.random((total, 2, len(LAYOUT.pad_numbers))).astype(np.float32)
@@ -99,7 +99,7 @@ class MemoryDataset:
     @staticmethod
     def _obey_laws(numbers: np.ndarray, categories: np.ndarray, lots: np.ndarray) -> None:
         """What the game never does, no dream may do, so these games must not do it either: else no oracle is right."""
-        states = categories[..., LAYOUT.category("action_state")] - _action_offset()
+        states = categories[..., LAYOUT.category("action_state")] - CATEGORIES[LAYOUT.category("action_state")].offset
         for law in LAWS:
             values, integer = numbers[..., LAYOUT.number(law.role)], LAYOUT.the(law.role).codec.integer
             values[0] = 50
@@ -137,29 +137,22 @@ class MemoryDataset:
         return State(*(torch.cat([getattr(p, name) for p in parts]) for name in ("numbers", "categories", "flags")))
 
 
-def _obey_death(numbers: np.ndarray, categories: np.ndarray, stage: np.ndarray, *, begins: np.ndarray) -> None:
-    """The same of who is dead, frame by frame."""
-    mortality = Mortality()
+def _obey_frame_by_frame(numbers: np.ndarray, categories: np.ndarray, stage: np.ndarray, *, begins: np.ndarray) -> None:
+    """The same of all laws, which need the frame before."""
+    laws = Laws()
+    sizes = (len(LAYOUT.numbers), len(LAYOUT.categories), len(LAYOUT.flag_bits))
+    every = [torch.ones(1, size, dtype=torch.bool) for size in sizes]
+    in_the_air = torch.ones(1, 2, sizes[-1], dtype=torch.bool)
     rows = [torch.from_numpy(part) for part in (numbers, categories)]
     now = dead_rows = None
     for t in range(len(numbers)):
-        fresh = State(rows[0][t : t + 1], rows[1][t : t + 1].long(), torch.zeros(1, 2, 0, dtype=torch.bool))
+        fresh = State(rows[0][t : t + 1], rows[1][t : t + 1].long(), in_the_air)
         if t in begins or now is None or dead_rows is None:
-            now, dead_rows = fresh, mortality.nothing_seen(1)
+            now, dead_rows = fresh, laws.mortality.nothing_seen(1)
             continue
-        dead_rows = mortality.count(dead_rows, now)
-        nothing = torch.zeros(1, 0, dtype=torch.bool)
-        context = Context(torch.tensor([stage[t]]), nothing, nothing, nothing)
-        codes, values = mortality(now, fresh.categories, fresh.numbers, context, dead_rows)
-        values = lawful(now.numbers, values, codes)
-        now = State(values, codes, fresh.flags)
-        rows[0][t], rows[1][t] = values[0], codes[0].to(rows[1].dtype)
-
-
-def _action_offset() -> int:
-    codec = LAYOUT.the("action_state").codec
-    assert isinstance(codec, Category)
-    return codec.offset
+        dead_rows = laws.mortality.count(dead_rows, now)
+        now = laws(now, fresh, Context(torch.tensor([stage[t]]), *every), dead_rows)
+        rows[0][t], rows[1][t] = now.numbers[0], now.categories[0].to(rows[1].dtype)
 
 
 class MemoryGame:

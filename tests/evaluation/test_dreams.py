@@ -11,9 +11,8 @@ from torch import Tensor
 from worldmodel.evaluation import dreams
 from worldmodel.evaluation.dreams import EVENT_COUNTS, IMPOSSIBLE, WINDOW_FRAMES
 from worldmodel.melee.stages import GEOMETRY
-from worldmodel.nn.codec import STAGE
 from worldmodel.nn.frames import Context, DeviceBlock, State
-from worldmodel.schema import LAYOUT
+from worldmodel.schema import LAYOUT, STAGE
 from worldmodel.schema.contradictions import CONTRADICTIONS
 from worldmodel.schema.events import EVENTS
 

@@ -8,19 +8,9 @@ import pytest
 import torch
 from frames_at_random import NUM_N, random_frames
 
-from worldmodel.nn.codec import (
-    CATEGORIES,
-    GATE_CLOSED,
-    NUMBERS,
-    PREDICTED,
-    STAY_PROBABILITY,
-    VOCABS,
-    Embedder,
-    Heads,
-    Rules,
-)
+from worldmodel.nn.codec import GATE_CLOSED, PREDICTED, STAY_PROBABILITY, VOCABS, Embedder, Heads, Rules
 from worldmodel.nn.frames import State, aligned
-from worldmodel.schema import LAYOUT
+from worldmodel.schema import CATEGORIES, LAYOUT, NUMBERS
 
 KINDS = ("residual", "card")
 

@@ -9,15 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worldmodel.melee.stages import GEOMETRY, STANDING_LIFT
-from worldmodel.nn.codec import CATEGORIES, STAGE
 from worldmodel.nn.footing import REACH, REACH_ACROSS, Footing
 from worldmodel.nn.frames import Context, State
-from worldmodel.schema import LAYOUT
+from worldmodel.schema import CATEGORIES, LAYOUT, STAGE
 from worldmodel.schema.laws import HELD
 
 ACTION, GROUND = LAYOUT.category("action_state"), LAYOUT.category("ground")
 X, Y = LAYOUT.number("position_x"), LAYOUT.number("position_y")
-AIRBORNE = next(k for k, flag in enumerate(LAYOUT.flag_bits) if "airborne" in flag.field.roles)
+AIRBORNE = LAYOUT.flag("airborne")
 WAIT, BATTLEFIELD = 14, GEOMETRY[31]
 FLOOR, LEFT, RIGHT, TOP = BATTLEFIELD.ground, *(platform.ground for platform in BATTLEFIELD.platforms)
 FOOTING = Footing()

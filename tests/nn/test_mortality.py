@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from worldmodel.melee.stages import GEOMETRY
-from worldmodel.nn.codec import CATEGORIES, STAGE
 from worldmodel.nn.frames import Context, State
 from worldmodel.nn.mortality import Mortality
-from worldmodel.schema import LAYOUT
+from worldmodel.schema import CATEGORIES, LAYOUT, STAGE
 from worldmodel.schema.laws import AT_DEATH, AT_RETURN, AWAY, DEAD, HELD, REBIRTH
 
 ACTION = LAYOUT.category("action_state")

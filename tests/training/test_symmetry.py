@@ -13,9 +13,8 @@ from worldmodel.dataset.codes import category_codes
 from worldmodel.dynamics.step import advance
 from worldmodel.melee.stages import GEOMETRY
 from worldmodel.models.base import make_model
-from worldmodel.nn.codec import STAGE
 from worldmodel.nn.frames import Context, Pads, State
-from worldmodel.schema import LAYOUT
+from worldmodel.schema import LAYOUT, STAGE
 from worldmodel.schema.field import Mirror
 from worldmodel.training.config import Symmetry
 from worldmodel.training.disturbance import Slots

@@ -12,9 +12,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from worldmodel.nn.codec import CATEGORIES
 from worldmodel.nn.frames import Context, State, over_rows
-from worldmodel.schema import LAYOUT, Category, Flags, Number
+from worldmodel.schema import CATEGORIES, LAYOUT, Category, Flags, Number
 from worldmodel.schema.events import EVENTS, Rows
 
 

@@ -23,7 +23,7 @@ Predict = Callable[[State, Pads, Context, ModelState], tuple[Prediction, ModelSt
 
 def nothing_seen(model: WorldModel, batch: int) -> ModelState:
     """What a loop carries before its first frame: the model's own state, and how long players have been dead."""
-    return model.init_state(batch), model.rules.mortality.nothing_seen(batch)
+    return model.init_state(batch), model.rules.laws.mortality.nothing_seen(batch)
 
 
 @torch.no_grad()
@@ -37,7 +37,7 @@ def burn_in(model: WorldModel, states: State, pads: Pads, context: Context) -> t
         return nothing_seen(model, num_b), states[:, -1]
     previous, now, _ = aligned(states, pads)
     _, model_state = model.scan(previous, now, context, model.init_state(num_b))
-    return (model_state, model.rules.mortality.count_rows(previous)), states[:, -1]
+    return (model_state, model.rules.laws.mortality.count_rows(previous)), states[:, -1]
 
 
 @torch.no_grad()
@@ -81,7 +81,7 @@ def advance_model(
     predict: `model.step`, or a compiled form of it.
     """
     model_state, dead_rows = own_and_count(carried)
-    dead_rows = model.rules.mortality.count(dead_rows, state)
+    dead_rows = model.rules.laws.mortality.count(dead_rows, state)
     prediction, model_state = (predict or model.step)(state, pads, context, model_state)
     following = advance(
         state, prediction, context, model.rules, temperature=temperature, generator=generator, dead_rows=dead_rows

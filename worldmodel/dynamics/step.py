@@ -1,7 +1,7 @@
 """**The one transition**: previous frame and prediction in, next frame out. Everything that rolls out calls it.
 
-Owns: decoding of codes and flags, what is carried, and the laws of the schema. The arithmetic of numbers is
-`nn.codec.Rules`, which its inverse `truth` shares. Must not: run a model, keep a state, know a metric.
+Owns: decoding of codes and flags, and what is carried. The arithmetic of numbers is `nn.codec.Rules`, which its inverse
+`truth` shares; the laws of the game are `nn.laws`. Must not: run a model, keep a state, know a metric.
 
 Letters: B sequences, N numbers, NG gated ones, C categories, NF flags. Everything broadcasts over axes between B and
 the players, so (B,2,·) and (B,T,2,·) both work.
@@ -12,10 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from worldmodel.nn.codec import CATEGORIES, PREDICTED, Prediction, Rules
+from worldmodel.nn.codec import PREDICTED, Prediction, Rules
 from worldmodel.nn.frames import Context, State, over_rows
-from worldmodel.schema import LAYOUT
-from worldmodel.schema.laws import LAWS
 
 
 @torch.no_grad()
@@ -32,7 +30,7 @@ def advance(
     """The next frame (B,...,2,·). dead_rows: (B,2), how long players have been dead, if anybody counted (`Mortality`).
 
     In order: codes, whose change restarts counts; velocities; the positions that they move. Numbers are projected
-    into bounds, integers rounded, and kept from doing what they never do in the game (`schema.laws`). Codes are the
+    into bounds, integers rounded; last, all is kept from doing what never happens in the game (`Laws`). Codes are the
     likeliest, flags and gates the likelier, or, with a temperature, drawn. Codes without a head (the character) and
     whatever the replay lacks stay as they were: missing numbers and flags are 0.
     """
@@ -52,43 +50,8 @@ def advance(
     numbers = rules.decode(previous, codes, outputs, is_open)
     flags = _yes(prediction.flags, temperature, generator)
     flags = flags & over_rows(context.present_flags.unsqueeze(1), flags)
-    codes, numbers = rules.mortality(previous, codes, numbers, context, dead_rows)
-    codes, numbers, flags = rules.footing(previous, codes, numbers, flags, context)
-    numbers = torch.where(has_number, lawful(previous.numbers, numbers, codes), nothing)
-    return State(numbers, codes, flags)
-
-
-def lawful(before: Tensor, numbers: Tensor, codes: Tensor) -> Tensor:
-    """Numbers (...,2,N) that follow those `before` as the game's laws allow. codes: categories of the same rows.
-
-    A change past its limit is cut to it; what may fall only in a reset, falls to 0 there and nowhere else.
-    """
-    columns = list(numbers.unbind(-1))
-    for place, max_rise, max_fall, reset_codes in _LAWS:
-        was, now = before[..., place], columns[place]
-        if max_rise is not None:
-            now = torch.minimum(now, was + max_rise)
-        if max_fall is not None:
-            held = torch.maximum(now, was - max_fall)
-            for code in reset_codes:
-                is_reset = codes[..., _ACTION_STATE] == code
-                held = torch.where(is_reset & (now < was - max_fall), torch.zeros_like(held), held)
-            now = held
-        columns[place] = now
-    return torch.stack(columns, -1)
-
-
-_ACTION_STATE = LAYOUT.category("action_state")
-_LAWS = [
-    (
-        LAYOUT.number(law.role),
-        law.max_rise,
-        law.max_fall,
-        [state + CATEGORIES[_ACTION_STATE].offset for state in sorted(law.resets_in)],
-    )
-    for law in LAWS
-]
-"""Plain numbers, worked out once: a compiler would else trace how they are found."""
+    following: State = rules.laws(previous, State(numbers, codes, flags), context, dead_rows)
+    return following
 
 
 def truth(previous: State, following: State, rules: Rules) -> Prediction:

@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from worldmodel.env.canvas import Canvas, Colour, Point
 from worldmodel.melee.action_states import group_of
 from worldmodel.melee.stages import GEOMETRY, Stage
-from worldmodel.nn.codec import CATEGORIES
 from worldmodel.nn.frames import State
-from worldmodel.schema import LAYOUT
+from worldmodel.schema import CATEGORIES, LAYOUT
 
 WIDTH, HEIGHT = 480, 320
 """Pixels of a picture, unless asked for otherwise."""

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from worldmodel.dynamics.events import StateRows
-from worldmodel.nn.codec import CATEGORIES, NUMBERS
 from worldmodel.nn.frames import State
+from worldmodel.schema import CATEGORIES, NUMBERS
 from worldmodel.schema.laws import DEAD, LAWS, REBIRTH, Law
 
 

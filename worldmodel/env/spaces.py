@@ -22,9 +22,8 @@ from worldmodel.env.controller import NUM_BUTTONS, NUM_PAD_NUMBERS
 from worldmodel.env.extra import needed
 from worldmodel.env.views import FLAG_FIELDS, STAGE_ROW, Flat, flat_bounds
 from worldmodel.errors import WrongUse
-from worldmodel.nn.codec import CATEGORIES, NUMBERS, STAGE
 from worldmodel.nn.frames import State
-from worldmodel.schema import LAYOUT, Number
+from worldmodel.schema import CATEGORIES, LAYOUT, NUMBERS, STAGE, Number
 
 with needed():
     from gymnasium import spaces

@@ -16,9 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from worldmodel.nn.codec import CATEGORIES, NUMBERS, STAGE
 from worldmodel.nn.frames import State
-from worldmodel.schema import LAYOUT, Field
+from worldmodel.schema import CATEGORIES, LAYOUT, NUMBERS, STAGE, Field
 
 SIDES = ("own", "other")
 """The axis of size 2 of everything that a player sees."""

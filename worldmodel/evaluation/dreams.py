@@ -16,9 +16,8 @@ from torch import Tensor
 from worldmodel.dynamics.events import StateRows, events_between, known_events, known_roles
 from worldmodel.evaluation.metrics import Metric
 from worldmodel.melee.stages import GEOMETRY
-from worldmodel.nn.codec import STAGE
 from worldmodel.nn.frames import Context, State
-from worldmodel.schema import LAYOUT, Number
+from worldmodel.schema import LAYOUT, STAGE, Number
 from worldmodel.schema.contradictions import CONTRADICTIONS
 
 WINDOW_FRAMES = 5

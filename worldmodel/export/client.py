@@ -19,10 +19,9 @@ from worldmodel.melee.action_states import group_of, state_name
 from worldmodel.melee.characters import EXTERNAL_NAMES, EXTERNAL_TO_INTERNAL, INTERNAL_NAMES
 from worldmodel.melee.stages import GEOMETRY, STANDING_LIFT, stage_name
 from worldmodel.models.base import WorldModel
-from worldmodel.nn.codec import STAGE
 from worldmodel.nn.frames import State
 from worldmodel.replays.replay import FIRST_FRAME_ID
-from worldmodel.schema import LAYOUT, PLAYERS, Buttons, Category, Field, Number
+from worldmodel.schema import LAYOUT, PLAYERS, STAGE, Buttons, Category, Field, Number
 from worldmodel.schema.field import OutOfRange
 
 FORMAT = 1

@@ -30,9 +30,9 @@ from worldmodel.dynamics.step import advance
 from worldmodel.export.extra import need
 from worldmodel.export.tidy import tidy
 from worldmodel.models.base import ModelState, WorldModel
-from worldmodel.nn.codec import CATEGORIES, NUMBERS, VOCABS
+from worldmodel.nn.codec import VOCABS
 from worldmodel.nn.frames import Context, Pads, State
-from worldmodel.schema import LAYOUT, PLAYERS, Buttons
+from worldmodel.schema import CATEGORIES, LAYOUT, NUMBERS, PLAYERS, Buttons
 
 OPSET = 18
 """Of 2022: every ONNX Runtime since 1.14 has it, the browser's too."""
@@ -63,7 +63,7 @@ class Frame(nn.Module):
         context = Context(*(next(given) for _ in CONTEXT))
         carried: ModelState = tree_unflatten([next(given) for _ in range(self.num_carried)], self.structure)
         model_state, dead_rows = own_and_count(carried)
-        dead_rows = self.model.rules.mortality.count(dead_rows, previous)
+        dead_rows = self.model.rules.laws.mortality.count(dead_rows, previous)
         said, model_state = self.model.step(previous, pads, context, model_state)
         heard = said
         if self.sampling:

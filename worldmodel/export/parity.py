@@ -111,14 +111,14 @@ def fed_with_truth(model: WorldModel, graph: Stepper, stretches: Stretches, fram
     precise, _ = model.double().scan(previous.double(), pads.double(), context, model.init_state(batch))
     model.float()
     gaps = {name: _Largest() for name in ("graph_step", "graph_rows", "step_rows", "graph_float64", "step_float64")}
-    carried, dead_rows = model.init_state(batch), model.rules.mortality.nothing_seen(batch)
+    carried, dead_rows = model.init_state(batch), model.rules.laws.mortality.nothing_seen(batch)
     inputs = graph.zeros(batch)
     transition = _Transition()
     for t in range(frames):
         inputs |= tensors_of(previous[:, t], pads[:, t], context)
         made = graph.run(inputs)
         said, (stepped, carried) = prediction_of(made), model.step(previous[:, t], pads[:, t], context, carried)
-        dead_rows = model.rules.mortality.count(dead_rows, previous[:, t])
+        dead_rows = model.rules.laws.mortality.count(dead_rows, previous[:, t])
         gaps["graph_step"].add(said, stepped)
         gaps["graph_rows"].add(said, rows[:, t])
         gaps["step_rows"].add(stepped, rows[:, t])

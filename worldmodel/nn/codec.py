@@ -22,15 +22,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from worldmodel.melee.stages import GEOMETRY
-from worldmodel.nn.footing import Footing
 from worldmodel.nn.frames import Context, Pads, State, over_rows
-from worldmodel.nn.mortality import Mortality
-from worldmodel.schema import LAYOUT, Category, Field, Number, Prior
+from worldmodel.nn.laws import Laws
+from worldmodel.schema import CATEGORIES, LAYOUT, NUMBERS, STAGE, Field, Number, Prior
 
 HeadKind = Literal["residual", "card"]
 
-NUMBERS: tuple[Number, ...] = tuple(row.codec for row in LAYOUT.numbers)  # type: ignore[misc]
-CATEGORIES: tuple[Category, ...] = tuple(row.codec for row in LAYOUT.categories)  # type: ignore[misc]
 PREDICTED: tuple[int, ...] = tuple(index for index, codec in enumerate(CATEGORIES) if codec.predicted)
 """Positions among `LAYOUT.categories` of those that have a head."""
 VOCABS: tuple[int, ...] = tuple(CATEGORIES[index].vocab for index in PREDICTED)
@@ -40,7 +37,6 @@ ELEMENTS: tuple[Field, ...] = (
     *(LAYOUT.categories[index] for index in PREDICTED),
 )
 """The row of each thing that has a loss: numbers, flags, predicted categories."""
-STAGE: Category = LAYOUT.the("stage").codec  # type: ignore[assignment]
 
 STAY_PROBABILITY = 0.9
 """What an untrained residual head, and a naive model, gives to "the same code as before"."""
@@ -136,8 +132,7 @@ class Rules(nn.Module):
         constant("is_gated", _row([index in gated for index in range(len(NUMBERS))]))
         constant("gate", _row([codec.gate or 0.0 for codec in NUMBERS]))
         constant("squared", _row([not mine for mine in ours]))  # the card's error is squared, ours is Huber's
-        self.mortality = Mortality()
-        self.footing = Footing()
+        self.laws = Laws()
         constant("predicted_index", _row(PREDICTED))
         constant("group_EG", _row([[row.loss == group for group in LAYOUT.loss_groups] for row in ELEMENTS]))
 

@@ -17,19 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from worldmodel.melee.stages import GEOMETRY, STANDING_LIFT
-from worldmodel.nn.frames import Context, State, over_rows
-from worldmodel.schema import LAYOUT, Category
+from worldmodel.nn.frames import Context, State, over_rows, with_column
+from worldmodel.schema import CATEGORIES, LAYOUT, STAGE
 from worldmodel.schema.events import is_one_of
 from worldmodel.schema.laws import CLIPPED, FOOTING_SLACK, HELD, PAST_AN_END, REBIRTH
 
 _ACTION_STATE, _GROUND = LAYOUT.category("action_state"), LAYOUT.category("ground")
-_STAGE, _STATES, _GROUNDS = (
-    codec
-    for codec in (LAYOUT.the("stage").codec, LAYOUT.categories[_ACTION_STATE].codec, LAYOUT.categories[_GROUND].codec)
-    if isinstance(codec, Category)
-)
 _X, _Y = (LAYOUT.number(role) for role in ("position_x", "position_y"))
-_AIRBORNE = next(k for k, flag in enumerate(LAYOUT.flag_bits) if "airborne" in flag.field.roles)
+_AIRBORNE = LAYOUT.flag("airborne")
 REACH = 15.0
 """Game units up or down that a body may be moved onto a surface: landings move it by up to 14."""
 REACH_ACROSS = 5.0
@@ -42,15 +37,15 @@ class Footing(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         most = max(1 + len(stage.platforms) for stage in GEOMETRY.values())
-        surfaces = torch.full((_STAGE.vocab, most, 4), nan)
-        grounds = torch.full((_STAGE.vocab, most), -1)
+        surfaces = torch.full((STAGE.vocab, most, 4), nan)
+        grounds = torch.full((STAGE.vocab, most), -1)
         for number, stage in GEOMETRY.items():
             floor = (stage.ground, -stage.edge, stage.edge, stage.floor, stage.flat)
             across = [(p.ground, p.left, p.right, p.height, max(-p.left, p.right)) for p in stage.platforms]
             for k, (ground, *surface) in enumerate([floor, *across]):
                 if ground not in stage.moving:
-                    surfaces[number + _STAGE.offset, k] = torch.tensor(surface)
-                    grounds[number + _STAGE.offset, k] = ground + _GROUNDS.offset
+                    surfaces[number + STAGE.offset, k] = torch.tensor(surface)
+                    grounds[number + STAGE.offset, k] = ground + CATEGORIES[_GROUND].offset
         surfaces[..., 2] += STANDING_LIFT
         self.register_buffer("surfaces_SK4", surfaces, persistent=False)
         self.register_buffer("grounds_SK", grounds, persistent=False)
@@ -68,11 +63,12 @@ class Footing(nn.Module):
         Who is said to stand on a surface that has a law, and does not, is put onto it, if it is near; else onto another
         one that is near; else he is in the air. What a model says of standing is righter than what it says of where.
         """
-        action, ground = codes[..., _ACTION_STATE] - _STATES.offset, codes[..., _GROUND]
+        action, ground = codes[..., _ACTION_STATE] - CATEGORIES[_ACTION_STATE].offset, codes[..., _GROUND]
         x, y = numbers[..., _X], numbers[..., _Y]
         surfaces = over_rows(self.surfaces_SK4[context.stage].unsqueeze(1), numbers.unsqueeze(-1))
         left, right, height, flat = surfaces.unbind(-1)  # (...,1,K)
-        is_own = over_rows(self.grounds_SK[context.stage].unsqueeze(1), numbers) == ground.unsqueeze(-1)
+        grounds = over_rows(self.grounds_SK[context.stage].unsqueeze(1), numbers)
+        is_own = grounds == ground.unsqueeze(-1)
         there = torch.minimum(torch.maximum(x.unsqueeze(-1), left), right)
         aside, above = (x.unsqueeze(-1) - there).abs(), y.unsqueeze(-1) - height
         low, high = CLIPPED
@@ -95,14 +91,8 @@ class Footing(nn.Module):
         columns = list(numbers.unbind(-1))
         columns[_X] = torch.where(moves, of_best(there), x)
         columns[_Y] = torch.where(moves & (of_best(there).abs() <= of_best(flat)), of_best(height), y)
-        grounds = over_rows(self.grounds_SK[context.stage].unsqueeze(1), numbers)
         return (
-            _with(codes, _GROUND, torch.where(moves, of_best(grounds), ground)),
+            with_column(codes, _GROUND, torch.where(moves, of_best(grounds), ground)),
             torch.stack(columns, -1),
-            _with(flags, _AIRBORNE, flags[..., _AIRBORNE] | (breaks & ~found)),
+            with_column(flags, _AIRBORNE, flags[..., _AIRBORNE] | (breaks & ~found)),
         )
-
-
-def _with(values: Tensor, place: int, column: Tensor) -> Tensor:
-    """The same with another column along the last axis."""
-    return torch.cat([values[..., :place], column.unsqueeze(-1), values[..., place + 1 :]], -1)

@@ -98,6 +98,11 @@ def over_rows(mask: Tensor, like: Tensor) -> Tensor:
     return mask.view(mask.shape[0], *(1,) * (like.ndim - mask.ndim), *mask.shape[1:])
 
 
+def with_column(values: Tensor, place: int, column: Tensor) -> Tensor:
+    """Values (...,X) with another column (...) at one place of the last axis."""
+    return torch.cat([values[..., :place], column.unsqueeze(-1), values[..., place + 1 :]], -1)
+
+
 def aligned(states: State, pads: Pads) -> tuple[State, Pads, State]:
     """The one place that pairs rows: (previous states, pads now, states now), each one row shorter than the input.
 

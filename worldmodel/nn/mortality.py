@@ -19,14 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from worldmodel.melee.stages import GEOMETRY
-from worldmodel.nn.frames import Context, State, over_rows
-from worldmodel.schema import LAYOUT, PLAYERS, Category
+from worldmodel.nn.frames import Context, State, over_rows, with_column
+from worldmodel.schema import CATEGORIES, LAYOUT, PLAYERS, STAGE
 from worldmodel.schema.events import is_one_of
 from worldmodel.schema.laws import AT_DEATH, AT_RETURN, AWAY, DEAD, DEAD_BELOW, DEAD_LEFT, DEAD_RIGHT, HELD, REBIRTH
 
 _ACTION_STATE = LAYOUT.category("action_state")
-_OFFSET = LAYOUT.categories[_ACTION_STATE].codec.offset  # type: ignore[union-attr]
-_STAGE: Category = LAYOUT.the("stage").codec  # type: ignore[assignment]
+_OFFSET = CATEGORIES[_ACTION_STATE].offset
 _X, _Y = _PLACE = tuple(LAYOUT.number(role) for role in ("position_x", "position_y"))
 _STOCKS, _AGE = LAYOUT.number("stocks"), LAYOUT.number("state_age")
 _FALL = LAYOUT.number("velocity_y")
@@ -43,11 +42,11 @@ class Mortality(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        zones = torch.full((_STAGE.vocab, 4), nan)
-        returns = torch.zeros(_STAGE.vocab, len(PLAYERS), len(LAYOUT.numbers))
+        zones = torch.full((STAGE.vocab, 4), nan)
+        returns = torch.zeros(STAGE.vocab, len(PLAYERS), len(LAYOUT.numbers))
         returns[:] = _numbers(AT_RETURN, nan)
         for number, stage in GEOMETRY.items():
-            code = number + _STAGE.offset
+            code = number + STAGE.offset
             zones[code] = torch.tensor([stage.left, stage.right, stage.bottom, stage.top])
             across, height = stage.returns
             returns[code, :, _X] = torch.tensor(across)
@@ -62,8 +61,7 @@ class Mortality(nn.Module):
             "zones_S4": zones,
             "returns_SPN": returns,
             "return_slack_N": slack,
-            "death_N": _numbers(AT_DEATH, 0.0),
-            "is_of_death_N": _numbers(dict.fromkeys(AT_DEATH, 1.0), 0.0) > 0,
+            "death_N": _numbers(AT_DEATH, nan),
         }.items():
             self.register_buffer(name, value, persistent=False)
 
@@ -76,7 +74,7 @@ class Mortality(nn.Module):
     away_D3: Tensor
     """`AWAY` by action state of the dead, as three numbers; NaN where nobody knows, and in the last row: the living."""
     death_N: Tensor
-    is_of_death_N: Tensor
+    """Numbers of who fell out; NaN where there is no law."""
 
     # ---- the count ---------------------------------------------------------------------------------------------------
 
@@ -135,12 +133,12 @@ class Mortality(nn.Module):
         columns[_AGE] = torch.where((state == was) & (now != was), before[..., _AGE], columns[_AGE])
         for axis in _PLACE:
             columns[axis] = torch.where(is_down & was_down & ~left.isnan(), before[..., axis], columns[axis])
-        numbers = torch.where(is_down.unsqueeze(-1) & self.is_of_death_N, self.death_N, torch.stack(columns, -1))
+        is_of_death = is_down.unsqueeze(-1) & ~self.death_N.isnan()
+        numbers = torch.where(is_of_death, self.death_N, torch.stack(columns, -1))
         there = over_rows(self.returns_SPN[context.stage], numbers)
         is_far = (numbers - there).abs() > self.return_slack_N
         numbers = torch.where(returns.unsqueeze(-1) & is_far, there, numbers)
-        first, rest = codes[..., :_ACTION_STATE], codes[..., _ACTION_STATE + 1 :]
-        return torch.cat([first, (state + _OFFSET).unsqueeze(-1), rest], -1), numbers
+        return with_column(codes, _ACTION_STATE, state + _OFFSET), numbers
 
     def _in_time(
         self, was: Tensor, state: Tensor, loses: Tensor, dead_rows: Tensor, stocks: Tensor

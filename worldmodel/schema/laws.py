@@ -1,6 +1,6 @@
 """What the game never does from one frame to the next, whatever the pads: how numbers change, who is dead, who stands.
 
-Owns: these laws, by role and action state. Must not: apply them (that is `dynamics.step`), import numpy or torch.
+Owns: these laws, by role and action state. Must not: apply them (that is `nn.laws`), import numpy or torch.
 
 Only what holds in every frame of every replay may stand here, for the transition must be able to write down each of
 them. Checked on all 4,441,206 pairs of neighbouring rows of 250 real games (Slippi 3.9 to 3.17, 1,523 deaths):

@@ -180,3 +180,9 @@ def _digest(value: Any) -> str:
 
 LAYOUT = Layout(FIELDS)
 """The layout of the table. There is one."""
+
+NUMBERS: tuple[Number, ...] = tuple(row.codec for row in LAYOUT.numbers if isinstance(row.codec, Number))
+"""What a model sees of each of `LAYOUT.numbers`."""
+CATEGORIES: tuple[Category, ...] = tuple(row.codec for row in LAYOUT.categories if isinstance(row.codec, Category))
+"""The same of each of `LAYOUT.categories`."""
+STAGE: Category = next(row.codec for row in LAYOUT.with_role("stage") if isinstance(row.codec, Category))

@@ -21,9 +21,8 @@ from torch import Tensor
 
 from worldmodel.errors import WrongUse
 from worldmodel.models.base import WorldModel
-from worldmodel.nn.codec import NUMBERS
 from worldmodel.nn.frames import Context, Pads, State, over_rows
-from worldmodel.schema import LAYOUT
+from worldmodel.schema import LAYOUT, NUMBERS
 from worldmodel.training.config import ContextNoise, Experiment, ScheduledSampling
 from worldmodel.training.self_forcing import OwnFrames
 

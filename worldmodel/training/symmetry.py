@@ -23,9 +23,8 @@ from torch import Tensor
 
 from worldmodel.dataset.codes import category_codes
 from worldmodel.melee.stages import GEOMETRY
-from worldmodel.nn.codec import CATEGORIES, STAGE
 from worldmodel.nn.frames import Pads, State
-from worldmodel.schema import LAYOUT, Field
+from worldmodel.schema import CATEGORIES, LAYOUT, STAGE, Field
 from worldmodel.schema.field import Mirror
 from worldmodel.schema.laws import DEAD_LEFT, DEAD_RIGHT
 from worldmodel.training.config import Experiment, Symmetry
