@@ -158,7 +158,7 @@ def test_a_weights_file_is_a_model(dreamer: WorldModel, tmp_path: Path) -> None:
         env.reset(seed=3)
         env_seen.append(env.step({name: np.zeros_like(v) for name, v in env.action_space.sample().items()})[0]["x"])
     assert env_seen[0].tolist() == env_seen[1].tolist()
-    with pytest.raises(WrongUse, match="no file"):
+    with pytest.raises(WrongUse, match="no folder"):
         MeleeEnv(tmp_path / "nothing")
 
 

@@ -60,13 +60,38 @@ def test_half_a_release_is_none(release: Path, tmp_path: Path, name: str) -> Non
         ("[" * 100_000, "is no JSON"),
         ("[]", "is of version None"),
         ('{"result_version": 1}', "is of version 1"),
-        ('{"result_version": 2, "run": "r", "weights": [], "data": {}}', "without weights, settings, headlines"),
+        ('{"result_version": 2, "run": "r", "weights": [], "data": {}}', "weights: Input should be"),
     ],
 )
 def test_a_release_whose_result_is_damaged_is_one_line(release: Path, tmp_path: Path, text: str, said: str) -> None:
     (release / RESULT_FILE).write_text(text)
     with pytest.raises(WrongUse, match=said) as told:
         of_release(release, tmp_path)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "run", "weights", "weights.sha256", "weights.ema", "data.content_hash", "data.held_out", "data.split",
+        "settings", "settings.num_rollouts", "starts.digest", "headlines", "headlines.0.name", "headlines.0.models",
+        "headlines.0.models.model.value",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("becomes", ["gone", "another type"])
+def test_a_result_that_lacks_what_is_read_is_one_line(release: Path, tmp_path: Path, place: str, becomes: str) -> None:
+    whole = json.loads((release / RESULT_FILE).read_text())
+    *way, last = place.split(".")
+    at = whole
+    for step in way:
+        at = at[int(step)] if step.isdigit() else at[step]
+    if becomes == "gone":
+        del at[last]
+    else:
+        at[last] = {"no": "such"} if isinstance(at[last], str) else "no such"
+    (release / RESULT_FILE).write_text(json.dumps(whole))
+    with pytest.raises(WrongUse, match=last) as told:
+        settings_of(of_release(release, tmp_path)[1])
     assert "\n" not in str(told.value)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -46,7 +46,8 @@ def compare(
     from worldmodel.runs.folder import RunFolder
 
     output = Output(as_json)
-    a, split = RunFolder.open(run_a), cast("Judged", UNSEEN if unseen else HELD_OUT)
+    split: Judged = UNSEEN if unseen else HELD_OUT
+    a = RunFolder.open(run_a)
     side_a = _side(a, data, device, None, split, output)
     side_b = _side(RunFolder.open(run_b), data, device, side_a, split, output)
     found = compare_sides(side_a, side_b)

@@ -62,6 +62,7 @@ def export(
 
     from worldmodel.errors import WrongUse
     from worldmodel.export import folder
+    from worldmodel.training.device import choose_device
     from worldmodel.web import site
 
     if out is None and web is None:
@@ -77,6 +78,7 @@ def export(
         rollouts=rollouts,
         frames=frames,
         seed=seed,
+        device=str(choose_device(None)),
     )
     with tempfile.TemporaryDirectory(prefix="worldmodel-export-") as aside:
         to = out or Path(aside) / "export"

@@ -69,7 +69,7 @@ def rollout(
         write_clip(clip, file)
 
     for problem in chosen.problems:
-        output.say(f"WARNING a newer checkpoint was damaged: {problem}")
+        output.say(f"WARNING {problem}")
     if recording.split == "train":
         output.say(f"{recording.name} is a game that models are trained on")
     row = recording.row_of(start)

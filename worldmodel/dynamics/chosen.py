@@ -5,7 +5,6 @@ Owns: finding and naming them. Must not: know what they are used for.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import torch
 
 from worldmodel.errors import WrongUse
 from worldmodel.models.base import WorldModel, load_model
-from worldmodel.runs.folder import RunFolder
+from worldmodel.runs.folder import RunFolder, sha256_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +32,9 @@ def choose_model(path: Path, *, ema: bool = False, device: torch.device | str = 
     if path.is_file():
         if ema:
             raise WrongUse(f"--ema with the file {path}", "a run folder", "name the file of the mean itself")
-        return Chosen(load_model(path, device=device), path, _sha256(path), None, (), None)
+        return Chosen(load_model(path, device=device), path, sha256_of(path), None, (), None)
     folder = RunFolder.open(path)
-    checkpoint, problems = folder.newest_checkpoint()
-    weights = checkpoint.weights_ema if ema else checkpoint.weights
-    if not weights.is_file():
-        raise WrongUse(
-            f"{folder.id} keeps no running mean of its weights", "training.ema in its experiment", "leave --ema out"
-        )
-    return Chosen(load_model(weights, device=device), weights, _sha256(weights), folder.id, tuple(problems), folder)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    newest = folder.newest_weights(ema=ema)
+    return Chosen(
+        load_model(newest.path, device=device), newest.path, newest.sha256, folder.id, newest.problems, folder
+    )

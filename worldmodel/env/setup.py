@@ -5,11 +5,13 @@ Owns: the keyword options that every environment of this room takes. Must not: i
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict, Unpack
 
 from worldmodel.dataset.store import Dataset, Split, open_dataset
+from worldmodel.dynamics.chosen import choose_model
 from worldmodel.dynamics.world import World
 from worldmodel.env.matches import MAX_FRAMES, Matches
 from worldmodel.env.rewards import Reward
@@ -24,8 +26,7 @@ from worldmodel.env.starts import (
 )
 from worldmodel.errors import WrongUse
 from worldmodel.melee.stages import LEGAL_STAGES
-from worldmodel.models.base import WorldModel, load_model
-from worldmodel.runs.folder import RunFolder
+from worldmodel.models.base import WorldModel
 
 Model = WorldModel | str | Path
 """A model, a run's folder (its newest whole checkpoint), or a weights file."""
@@ -113,10 +114,7 @@ def find_model(model: Model, *, device: str | None = None, ema: bool = False) ->
     """The model itself, that of a run's newest whole checkpoint, or that of a weights file. Raises WrongUse."""
     if isinstance(model, WorldModel):
         return model if device is None else model.to(device)
-    path = Path(model)
-    if path.is_dir():
-        checkpoint, _ = RunFolder.open(path).newest_checkpoint()
-        path = checkpoint.weights_ema if ema else checkpoint.weights
-        if not path.is_file():
-            raise WrongUse(f"{model} keeps no running mean of its weights", "a run that does", "leave ema out")
-    return load_model(path, device=device or "cpu")
+    chosen = choose_model(Path(model), ema=ema, device=device or "cpu")
+    for problem in chosen.problems:
+        warnings.warn(f"{chosen.weights}: {problem}", stacklevel=2)
+    return chosen.model

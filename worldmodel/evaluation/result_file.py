@@ -11,6 +11,8 @@ from math import isclose
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
 from worldmodel.errors import WrongUse
 from worldmodel.evaluation.sums import MODEL
 
@@ -28,8 +30,61 @@ RESULT_VERSION = 2
 SAME = 1e-4
 """Relative difference up to which two numbers are one: what sums lose on another machine."""
 
-_PARTS = {"run": str, "weights": dict, "data": dict, "settings": dict, "headlines": list}
 _WAY_OUT = "evaluate again: worldmodel eval RUN"
+
+
+class _Part(BaseModel):
+    """What somebody reads by name; the rest is for people and for pages, and may be anything."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+
+class _Weights(_Part):
+    sha256: str
+    step: int | None
+    ema: bool
+    arch: str
+    heads: str | None
+    num_parameters: int
+    codec_hash: str
+
+
+class _Data(_Part):
+    name: str
+    content_hash: str
+    is_the_training_dataset: bool
+    split: str
+    held_out: bool
+    num_games: int
+    num_frames: int
+
+
+class _Estimate(_Part):
+    value: float | None
+    low: float | None
+    high: float | None
+    reason: str | None
+
+
+class _Headline(_Part):
+    name: str
+    measure: str
+    unit: str
+    where: str
+    models: dict[str, _Estimate]
+
+
+class _Starts(_Part):
+    digest: str
+
+
+class _Result(_Part):
+    run: str
+    weights: _Weights
+    data: _Data
+    settings: dict[str, Any]
+    starts: _Starts
+    headlines: list[_Headline] = Field(min_length=1)
 
 
 def read_result(path: Path) -> Json:
@@ -43,9 +98,12 @@ def read_result(path: Path) -> Json:
     version = value.get("result_version") if isinstance(value, dict) else None
     if version != RESULT_VERSION:
         raise WrongUse(f"{path} is of version {version}", f"version {RESULT_VERSION}", _WAY_OUT)
-    wrong = [name for name, kind in _PARTS.items() if not isinstance(value.get(name), kind)]
-    if wrong:
-        raise WrongUse(f"{path} without {', '.join(wrong)}", "the result of an evaluation", _WAY_OUT)
+    try:
+        _Result.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise WrongUse(f"{path}: {where}: {first['msg']}", "the result of an evaluation", _WAY_OUT) from error
     whole: Json = value
     return whole
 

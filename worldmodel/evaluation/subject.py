@@ -7,17 +7,18 @@ A release is the folder of an export that has the weights themselves and the eva
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, fields
 from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
 
 import worldmodel
 from worldmodel.errors import WrongUse
 from worldmodel.evaluation.heldout import HELD_OUT, Judged, read_marks
 from worldmodel.evaluation.protocol import Settings
 from worldmodel.evaluation.result_file import RESULT_FILE, Json, read_result
-from worldmodel.runs.folder import RunFolder
+from worldmodel.runs.folder import RunFolder, sha256_of
 
 WEIGHTS_FILE = "weights.safetensors"
 """Of a release."""
@@ -50,24 +51,19 @@ def of_run(run: RunFolder | Path, *, ema: bool = False, split: Judged = HELD_OUT
     read; others have a folder of their own, so that nobody takes one for the other.
     """
     folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
-    checkpoint, problems = folder.newest_checkpoint()
-    weights = checkpoint.weights_ema if ema else checkpoint.weights
-    if ema and not weights.is_file():
-        raise WrongUse(
-            f"{folder.id} keeps no running mean of its weights", "training.ema in its experiment", "leave --ema out"
-        )
+    newest = folder.newest_weights(ema=ema)
     dataset = json.loads(folder.provenance.read_text(encoding="utf-8")).get("dataset") or {}
     told = dataset.get("content_hash")
     return Subject(
         name=folder.id,
-        weights=weights,
-        sha256=checkpoint.meta["files"][weights.name],
-        step=checkpoint.step,
+        weights=newest.path,
+        sha256=newest.sha256,
+        step=newest.step,
         is_mean=ema,
         trained_on=None if told is None else str(told),
         learned=_learned(folder.games),
         report=report_of(folder, split),
-        warnings=tuple(f"a newer checkpoint was damaged: {problem}" for problem in problems),
+        warnings=newest.problems,
     )
 
 
@@ -86,8 +82,7 @@ def of_release(folder: Path, report: Path) -> tuple[Subject, Json]:
                 "worldmodel export RUN --release --out FOLDER, after worldmodel eval RUN",
             )  # fmt: skip
     result = read_result(file)
-    with weights.open("rb") as opened:
-        sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
+    sha256 = sha256_of(weights)
     told, data = result["weights"], result["data"]
     if told["sha256"] != sha256:
         raise WrongUse(
@@ -111,9 +106,19 @@ def _learned(file: Path) -> frozenset[str] | None:
 
 
 def settings_of(result: Json) -> Settings:
-    """How a result was measured."""
+    """How a result was measured. Raises WrongUse if it does not say all of it, or says what cannot be."""
     told = result["settings"]
-    return Settings(**{field.name: told[field.name] for field in fields(Settings) if field.name in told})
+    names = [field.name for field in fields(Settings)]
+    wrong = [f"no {name}" for name in names if name not in told]
+    if not wrong:
+        try:
+            return TypeAdapter(Settings).validate_python({name: told[name] for name in names})
+        except ValidationError as error:
+            wrong = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+    raise WrongUse(
+        f"settings in a result of {result['run']}: {', '.join(wrong)}",
+        "all that it was measured by", "evaluate again: worldmodel eval RUN",
+    )  # fmt: skip
 
 
 def released() -> Path:

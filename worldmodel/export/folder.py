@@ -14,7 +14,6 @@ Owns: these names, the order of work, and that nothing is written which is not t
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ import torch
 from worldmodel.dataset.store import Dataset, open_dataset
 from worldmodel.errors import WorldModelError, WrongUse
 from worldmodel.evaluation.result_file import RESULT_FILE, Json, read_result
-from worldmodel.evaluation.subject import WEIGHTS_FILE, of_run
+from worldmodel.evaluation.subject import WEIGHTS_FILE, Subject, of_run
 from worldmodel.export import client, parity, release, shrink, speed, starts
 from worldmodel.export.extra import need, need_all
 from worldmodel.export.graph import make_graph, operators
@@ -33,7 +32,7 @@ from worldmodel.export.model_card import model_card
 from worldmodel.export.runtime import Stepper
 from worldmodel.models.base import WorldModel, describe_weights, load_model
 from worldmodel.runs import atomic
-from worldmodel.runs.folder import RunFolder
+from worldmodel.runs.folder import RunFolder, sha256_of
 
 FILES = {"float32": "step.onnx", "int8": "step_int8.onnx", "half": "step_half.onnx"}
 CODEC, PARITY, CARD = "codec.json", "parity.json", "MODEL_CARD.md"
@@ -50,7 +49,7 @@ class Broken(WorldModelError):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What to make, and how long to compare it."""
+    """What to make, and how long to compare it. device: where a release is measured."""
 
     int8: bool = False
     half: bool = False
@@ -61,6 +60,7 @@ class Options:
     rollouts: int = 16
     frames: int = parity.FRAMES
     seed: int = 0
+    device: str = "cpu"
 
 
 def export(run: Path, out: Path, data: Path | None = None, options: Options | None = None, *, say: Say = print) -> Any:
@@ -72,28 +72,30 @@ def export(run: Path, out: Path, data: Path | None = None, options: Options | No
     options = options or Options()
     need_all()
     atomic.refuse_foreign(out, ours=CODEC, of="an export")
-    weights, about = find_weights(run, ema=options.ema)
-    folder = RunFolder.open(run) if run.is_dir() else None
+    folder = _run_folder(run, options)
+    subject = None if folder is None else of_run(folder, ema=options.ema)
+    for warning in () if subject is None else subject.warnings:
+        say(f"WARNING {warning}")
+    weights = run if subject is None else subject.weights
+    about = _about(weights, subject)
     dataset = None if data is None else open_dataset(data)
     stretches = _stretches(dataset, options)
     before = None
-    if options.release:
-        if folder is None:
-            raise WrongUse(f"--release with the weights file {run.name}", "a run folder", "give the run that it is of")
+    if options.release and folder is not None:
         before = release.asked(folder, dataset, about["weights_sha256"])
     with atomic.new_folder(out) as aside:
         if before is not None:
             release.round_weights(weights, aside / WEIGHTS_FILE)
             weights = aside / WEIGHTS_FILE
-            about["weights_sha256"] = _sha256(weights)
+            about["weights_sha256"] = sha256_of(weights)
         model = load_model(weights)
         files = write_graphs(model, aside, about, options)
         graphs = {kind: Stepper(aside / told["file"]) for kind, told in files.items()}
         report = judge(model, graphs, stretches, options)
         result = _result(folder)
-        if before is not None and folder is not None and dataset is not None:
+        if before is not None and folder is not None and subject is not None and dataset is not None:
             say(f"measuring {folder.id} in float16, as it will ship ...")
-            result, moved = release.measure(folder, aside, dataset, before, ema=options.ema)
+            result, moved = release.measure(folder, subject, aside, dataset, before, device=options.device)
             say(f"{moved.num_reproduced} of {moved.num} headlines are those of float32 to four digits")
             (aside / files.pop("float32")["file"]).unlink()  # the reference has served
         report["files"] = {
@@ -116,25 +118,28 @@ def _result(folder: RunFolder | None) -> Json | None:
     return read_result(folder.report / RESULT_FILE)
 
 
-def find_weights(run: Path, *, ema: bool) -> tuple[Path, dict[str, Any]]:
-    """A run's newest weights, or a weights file itself, and what is known of them. Raises WrongUse."""
-    origin: dict[str, Any]
-    if run.is_file():
-        if ema:
-            raise WrongUse(
-                f"--ema with the weights file {run.name}", "a run folder", "give the file of the mean itself"
-            )
-        weights, origin = run, {"run": None, "step": None, "ema": False, "dataset": None}
-    else:
-        subject = of_run(RunFolder.open(run), ema=ema)
-        weights = subject.weights
-        origin = {"run": subject.name, "step": subject.step, "ema": ema, "dataset": subject.trained_on}
+def _run_folder(run: Path, options: Options) -> RunFolder | None:
+    """None for a weights file, which is of no run. Raises WrongUse for one with what only runs have."""
+    if not run.is_file():
+        return RunFolder.open(run)
+    for flag, is_given in (("--ema", options.ema), ("--release", options.release)):
+        if is_given:
+            raise WrongUse(f"{flag} with the weights file {run.name}", "a run folder", "give the run that it is of")
+    return None
+
+
+def _about(weights: Path, subject: Subject | None) -> dict[str, Any]:
+    """What is known of weights before they are loaded. subject: of which run, if of one."""
     told = describe_weights(weights)
-    return weights, origin | {
+    return {
+        "run": None if subject is None else subject.name,
+        "step": None if subject is None else subject.step,
+        "ema": subject is not None and subject.is_mean,
+        "dataset": None if subject is None else subject.trained_on,
         "arch": told["config"]["arch"],
         "heads": told["config"].get("heads"),
         "config": told["config"],
-        "weights_sha256": _sha256(weights),
+        "weights_sha256": sha256_of(weights) if subject is None else subject.sha256,
         "codec_hash": told["codec_hash"],
         "code_version": told["code_version"],
     }
@@ -165,7 +170,7 @@ def write_graphs(model: WorldModel, folder: Path, about: dict[str, Any], options
         files[kind] = {
             "file": path.name,
             "bytes": path.stat().st_size,
-            "sha256": _sha256(path),
+            "sha256": sha256_of(path),
             "operators": operators(proto),
         }
     return files
@@ -237,8 +242,3 @@ def lines(report: dict[str, Any]) -> list[str]:
             + ", ".join(f"{name} {value['mean']:.4g}" for name, value in told.items())
         )
     return out
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,23 +6,21 @@ Owns: what is rounded, and that the numbers of a release are those of its own we
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from worldmodel.dataset.store import Dataset
 from worldmodel.errors import WrongUse
 from worldmodel.evaluation.result_file import RESULT_FILE, Json, Reproduction, read_result, reproduction
-from worldmodel.evaluation.subject import GAMES_FILE, WEIGHTS_FILE, of_run, settings_of
+from worldmodel.evaluation.subject import GAMES_FILE, WEIGHTS_FILE, Subject, settings_of
 from worldmodel.evaluation.suite import evaluate
 from worldmodel.export.shrink import SMALL
 from worldmodel.models.base import describe_weights, load_model, save_weights
-from worldmodel.runs.folder import RunFolder
+from worldmodel.runs.folder import RunFolder, sha256_of
 
 
 def asked(run: RunFolder, dataset: Dataset | None, sha256: str) -> Json:
@@ -62,15 +60,18 @@ def round_weights(weights: Path, out: Path) -> None:
     save_weights(model, out, weights=state, code_version=describe_weights(weights)["code_version"])
 
 
-def measure(run: RunFolder, folder: Path, dataset: Dataset, before: Json, *, ema: bool) -> tuple[Json, Reproduction]:
-    """Evaluate the weights in a release's folder, and put the result and the games beside them."""
+def measure(
+    run: RunFolder, subject: Subject, folder: Path, dataset: Dataset, before: Json, *, device: str
+) -> tuple[Json, Reproduction]:
+    """Evaluate the weights in a release's folder, and put the result and the games beside them.
+
+    subject: the run's own weights, of which these are the rounded ones; before: their evaluation.
+    """
     weights = folder / WEIGHTS_FILE
-    sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     with tempfile.TemporaryDirectory(prefix="worldmodel-release-") as aside:
         report = Path(aside)
-        subject = replace(of_run(run, ema=ema), weights=weights, sha256=sha256, report=report)
-        result: dict[str, Any] = evaluate(subject, dataset, settings_of(before), device=device, quiet=True).json
+        rounded = replace(subject, weights=weights, sha256=sha256_of(weights), report=report)
+        result = evaluate(rounded, dataset, settings_of(before), device=device, quiet=True).json
         shutil.copyfile(report / RESULT_FILE, folder / RESULT_FILE)
     if run.games.is_file():
         shutil.copyfile(run.games, folder / GAMES_FILE)

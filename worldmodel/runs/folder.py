@@ -91,11 +91,21 @@ class CheckpointFolder:
             if meta.get("step") != self.step or not meta["files"]:
                 return f"{_META} speaks of another checkpoint"
             for name, expected in meta["files"].items():
-                if _sha256(self.path / name) != expected:
+                if sha256_of(self.path / name) != expected:
                     return f"{name} does not have its checksum"
         except (OSError, ValueError) as error:
             return str(error)
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Weights of a run, for use. problems: what was wrong with each newer checkpoint, which a reader must know."""
+
+    path: Path
+    sha256: str
+    step: int
+    problems: tuple[str, ...]
 
 
 class RunFolder:
@@ -235,6 +245,17 @@ class RunFolder:
             f"bring back an undamaged copy, or start again with {self._first_command()}",
         )
 
+    def newest_weights(self, *, ema: bool = False) -> Weights:
+        """Of the newest whole checkpoint; ema: the running mean. Raises WrongUse if there is none, or keeps no mean."""
+        checkpoint, problems = self.newest_checkpoint()
+        path = checkpoint.weights_ema if ema else checkpoint.weights
+        if not path.is_file():
+            raise WrongUse(
+                f"{self.id} keeps no running mean of its weights", "training.ema in its experiment", "leave ema out"
+            )
+        told = tuple(f"a newer checkpoint was damaged: {problem}" for problem in problems)
+        return Weights(path, checkpoint.meta["files"][path.name], checkpoint.step, told)
+
     def _first_command(self) -> str:
         """The command that began this run, as far as run.json tells it."""
         try:
@@ -266,7 +287,7 @@ class RunFolder:
         target = self.checkpoints / f"{_STEP_PREFIX}{step:09d}"
         with atomic.new_folder(target) as aside:
             yield CheckpointFolder(aside, step)
-            files = {file.name: _sha256(file) for file in sorted(aside.iterdir())}
+            files = {file.name: sha256_of(file) for file in sorted(aside.iterdir())}
             meta = json.loads(json.dumps(meta | {"step": step, "files": files}, allow_nan=False))
             atomic.write_json(aside / _META, meta | {_META_HASH: _hash_of(meta)})
         atomic.write_json(self.latest, {"step": step, "checkpoint": str(target.relative_to(self.path))})
@@ -299,6 +320,7 @@ def _hash_of(meta: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(meta, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Of a whole file, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -119,7 +119,7 @@ def dream(chosen: Chosen, history: int, recording: Recording, wish: Wish) -> byt
         truth=truth if len(truth) else None, stage=recording.stage, characters=recording.characters,
     )  # fmt: skip
     before = recording.frames[wish.start : wish.start + 1]
-    notes = [f"a newer checkpoint was damaged: {problem}" for problem in chosen.problems]
+    notes = list(chosen.problems)
     if recording.split == "train":
         notes.append("this is a game that models are trained on")
     told = {
