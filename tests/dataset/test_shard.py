@@ -12,9 +12,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from worldmodel.dataset.blocks import load_block
 from worldmodel.dataset.compress import _STEPS, GENERAL_STEPS, SEED_STEPS, orbit_index, pack_ints, seed_at, unpack_ints
 from worldmodel.dataset.manifest import SHARDS, NotADataset
 from worldmodel.dataset.shard import GAME, STORED, TIME, Shard, frames_hash, write_shard
+from worldmodel.dataset.stats import statistics
 from worldmodel.dataset.store import Dataset, MissingColumn
 from worldmodel.dataset.writer import NewGame
 from worldmodel.schema import LAYOUT
@@ -185,3 +187,25 @@ def test_an_index_past_its_dictionary_is_damage(build: Callable[..., Dataset], m
     monkeypatch.setattr(shard, "encoding", lambda name: wild)
     with pytest.raises(NotADataset, match=r"shard 0: p0\.shield is damaged \(index 255"):
         shard.stored("p0.shield")
+
+
+@pytest.mark.parametrize("index", [100, -1])
+def test_a_damaged_column_is_one_line_wherever_it_is_read(
+    build: Callable[..., Dataset], monkeypatch: pytest.MonkeyPatch, index: int
+) -> None:
+    """Games as blocks, and counts of values: both take dictionaries apart by themselves."""
+    dataset = build(fabricate(1))
+    plain = Shard.encoding
+
+    def wild(shard: Shard, name: str) -> tuple[np.ndarray, np.ndarray | None]:
+        values, indices = plain(shard, name)
+        if name != "p0.shield":
+            return values, indices
+        return values[:1], np.full(shard.info.num_frames, index, np.int8)
+
+    monkeypatch.setattr(Shard, "encoding", wild)
+    if index > 0:  # what NumPy takes from the end, a block cannot tell; the checksum of the file can
+        with pytest.raises(NotADataset, match=r"p0\.shield is damaged"):
+            load_block(dataset, [0])
+    with pytest.raises(NotADataset, match=r"p0\.shield is damaged"):
+        statistics(dataset)

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from frames_at_random import random_frames
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from worldmodel.dynamics.live import Live
 from worldmodel.dynamics.moment import stack_moments, tensors_of_moment
@@ -171,6 +173,23 @@ def test_a_moment_is_only_for_its_model(tmp_path: Path) -> None:
     for other in (tmp_path, tmp_path / "nothing"):
         with pytest.raises(WrongUse):
             load_moment(other, world.model)
+
+
+@pytest.mark.parametrize("part", ["state.numbers", "context.stage", "frames", "carried.0", "last carried"])
+def test_a_moment_without_a_part_is_one_line(part: str, tmp_path: Path) -> None:
+    """As an older version kept them, before there was that part."""
+    world = World(build())
+    path = tmp_path / "moment"
+    save_moment(world.fresh(["Battlefield"], [("Fox", "Falco")]), path, world.model)
+    with safe_open(str(path), framework="pt") as file:
+        about = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    last = max((name for name in tensors if name.startswith("carried.")), key=lambda name: int(name.split(".")[1]))
+    del tensors[last if part == "last carried" else part]
+    save_file(tensors, path, about)
+    with pytest.raises(WrongUse, match=r"without .* expected all that a loop carries") as told:
+        load_moment(path, world.model)
+    assert "\n" not in str(told.value)
 
 
 def test_seeds_make_chances() -> None:

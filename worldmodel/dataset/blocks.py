@@ -211,7 +211,7 @@ def _reader(shard: Shard, name: str, coder: Coder | None) -> Reader:
     values, indices = shard.encoding(name)
     if indices is not None:
         table = coder(values) if coder else values
-        return lambda start, stop: table[indices[start:stop]]
+        return lambda start, stop: shard.entries(name, table, indices[start:stop])
     if coder is None:
         return lambda start, stop: values[start:stop]
     return lambda start, stop: coder(values[start:stop])

@@ -13,6 +13,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -85,14 +86,29 @@ class Shard:
     def stored(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[np.generic]:
         """Rows of a column of the file. Raises NotADataset for one that is damaged so that it cannot be read."""
         values, indices = self.encoding(name)
-        if indices is None:
-            return values[start:stop]
+        return values[start:stop] if indices is None else self.entries(name, values, indices[start:stop])
+
+    def entries(self, name: str, table: NDArray[Any], indices: NDArray[np.generic]) -> NDArray[Any]:
+        """Rows of a dictionary column out of a table that has an entry for each of its values. Raises NotADataset."""
         try:
-            rows: NDArray[np.generic] = values[indices[start:stop]]
+            rows: NDArray[Any] = table[indices]
             return rows
         except IndexError as error:
-            what = f"shard {self.info.number}: {name} is damaged ({error})"
-            raise NotADataset(what, "what was written", "unpack or ingest again") from error
+            raise self._damaged(name, error) from error
+
+    def counts(self, name: str, values: NDArray[Any], indices: NDArray[Any]) -> NDArray[np.int64]:
+        """How often each value of a dictionary column occurs. Raises NotADataset."""
+        try:
+            found = np.bincount(indices, minlength=len(values))
+        except ValueError as error:  # an index below 0
+            raise self._damaged(name, error) from error
+        if len(found) > len(values):
+            raise self._damaged(name, f"index {len(found) - 1} of {len(values)} values")
+        return found
+
+    def _damaged(self, name: str, why: object) -> NotADataset:
+        what = f"shard {self.info.number}: {name} is damaged ({why})"
+        return NotADataset(what, "what was written", "unpack or ingest again")
 
     def sparse_tables(self, folder: Path) -> dict[str, pa.Table]:
         """Its sparse tables, in memory."""

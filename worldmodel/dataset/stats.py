@@ -189,7 +189,7 @@ def _distinct(shard: Shard, name: str, num_frames: int) -> tuple[NDArray[Any], N
     if name in shard.names:
         values, indices = shard.encoding(name)
         if indices is not None:
-            return values, np.bincount(indices, minlength=len(values))
+            return values, shard.counts(name, values, indices)
     else:
         values = shard.column(name, 0, num_frames)
     return values, np.ones(len(values), np.int64)

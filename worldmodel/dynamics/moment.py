@@ -190,15 +190,13 @@ def load_moment(path: Path, model: WorldModel, *, generator: torch.Generator | N
         if _GENERATOR not in tensors:
             raise WrongUse(f"{path} keeps no chances", "a moment of a world with a temperature", way_out)
         generator.set_state(tensors[_GENERATOR])
-    device = model.like.device
     like = nothing_seen(model, 1)
-    names = [f"carried.{k}" for k in range(len(flat_carried(like)))]
+    names = [
+        *(f"state.{name}" for name in State.__slots__),
+        *(f"context.{name}" for name in Context.__slots__),
+        "frames",
+        *(f"carried.{k}" for k in range(len(flat_carried(like)))),
+    ]
     if lacking := [name for name in names if name not in tensors]:
         raise WrongUse(f"{path} without {lacking[0]}", "all that a loop carries", "make it again with this version")
-    carried = [tensors[name].to(device) for name in names]
-    return Moment(
-        State(*(tensors[f"state.{name}"].to(device) for name in State.__slots__)),
-        unflat_carried(like, iter(carried)),
-        Context(*(tensors[f"context.{name}"].to(device) for name in Context.__slots__)),
-        tensors["frames"].to(device),
-    )
+    return moment_of_tensors([tensors[name].to(model.like.device) for name in names], like)

@@ -37,7 +37,7 @@ class Law:
 
 
 DEAD = range(11)
-"""Action states of the dead."""
+"""Action states of the dead; Sleep, 11, is that of nobody who plays."""
 DEAD_BELOW, DEAD_LEFT, DEAD_RIGHT = 0, 1, 2
 """Of those who fell out of the stage, by blast zone; the rest of `DEAD` went out by the top."""
 REBIRTH = 12
