@@ -322,7 +322,7 @@ class Book:
 
     def _line(self, means: dict[str, float], pace: dict[str, float], left: dict[str, float | None]) -> str:
         shares = " ".join(f"{phase} {pace[f'share_{phase}']:.0%}" for phase in self.pace.phases)
-        rest = f"{duration(left['eta_s'] or 0)} left"
+        rest = "time left not known yet" if left["eta_s"] is None else f"{duration(left['eta_s'])} left"
         if left["eta_s"] and left["eta_low_s"] is not None and left["eta_high_s"] is not None:
             rest += f" ({duration(left['eta_low_s'])} - {duration(left['eta_high_s'])})"
         busy = f"GPU {pace['gpu_percent']:.0f}%  " if "gpu_percent" in pace else ""

@@ -5,8 +5,8 @@ Owns: the estimate from the pace so far. Must not: read clocks.
 The estimate is steps left times the mean step of the last intervals (an interval lies between two log lines), plus
 validations left times the last one's time. The interval is the same sum with the 10th and the 90th percentile of those
 intervals' step times: the rest of the run goes as fast as its fast stretches of late, or as slow as its slow ones.
-The first interval of a process, with its compilation and cold caches, does not count once there is another; with fewer
-than three there is no interval yet.
+The first interval of a process, with its compilation and cold caches, says nothing: a run of an hour would begin with
+two days. With fewer than three others there is no interval yet.
 """
 
 from __future__ import annotations
@@ -36,10 +36,9 @@ class Eta:
 
     def add(self, num_steps: int, step_s: float) -> None:
         """An interval of `num_steps` steps of `step_s` seconds in the mean."""
-        if len(self._intervals) == 1 and not self._is_warm:
-            self._intervals.clear()
-            self._is_warm = True
-        self._intervals.append((num_steps, step_s))
+        if self._is_warm:
+            self._intervals.append((num_steps, step_s))
+        self._is_warm = True
 
     def left(self, num_steps: int, num_validations: int) -> dict[str, float | None]:
         """Seconds that are left for so many steps and validations: eta_s, eta_low_s, eta_high_s; None: not known."""
