@@ -54,7 +54,8 @@ def test_an_environment_tells_it(run: RunFolder) -> None:
 
 def test_an_export_tells_it(run: RunFolder, tmp_path: Path) -> None:
     said: list[str] = []
-    folder.export(run.path, tmp_path / "out", options=folder.Options(report=False), say=said.append)
+    with pytest.raises(WrongUse, match="nothing"):  # told before any work is done
+        folder.export(run.path, tmp_path / "out", data=tmp_path / "nothing", say=said.append)
     assert said[0].startswith("WARNING a newer checkpoint was damaged")
 
 
