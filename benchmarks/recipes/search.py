@@ -87,6 +87,9 @@ RUNGS: dict[str, Rung] = {
         "rate",
     ),
     "all-turned": Rung("the same, swapped and mirrored", ("symmetry={swap: 0.5, mirror: 0.5}",), "all"),
+    "moves": Rung(
+        "a table with a vector for each frame of each character's moves", ("model.move_table=32768",), "all-turned"
+    ),
 }
 
 

@@ -14,7 +14,7 @@ from worldmodel.models.base import WorldModel, make_model
 
 SMALL: dict[str, dict[str, Any]] = {
     "mamba2": {"d_model": 16, "n_layers": 1, "d_state": 4, "headdim": 8, "chunk_size": 16, "relative": True},
-    "mlp": {"context_len": 3, "d_token": 12, "hidden_dim": 24, "trunk_dim": 16, "frame_hidden": 20},
+    "mlp": {"context_len": 3, "d_token": 12, "hidden_dim": 24, "trunk_dim": 16, "frame_hidden": 20, "move_table": 60},
 }
 FRAMES = 60
 

@@ -20,7 +20,7 @@ from worldmodel.nn.frames import Pads, State, aligned
 
 SMALL = {
     "mamba2": {"d_model": 32, "n_layers": 2, "d_state": 8, "headdim": 16, "chunk_size": 16, "frame_hidden": 24},
-    "mlp": {"context_len": 5, "d_token": 16, "hidden_dim": 32, "trunk_dim": 24, "relative": True},
+    "mlp": {"context_len": 5, "d_token": 16, "hidden_dim": 32, "trunk_dim": 24, "relative": True, "move_table": 50},
 }
 """Sizes that keep the suite quick; an architecture that is not named here is tested with its defaults."""
 

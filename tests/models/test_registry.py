@@ -59,7 +59,7 @@ def test_weights_describe_themselves(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     save_weights(make_model(SMALL), path, code_version="1.2.3")
     about = describe_weights(path)
-    assert about["config"] == {**SMALL, "heads": "residual", "relative": False, "frame_hidden": 0}
+    assert about["config"] == {**SMALL, "heads": "residual", "relative": False, "frame_hidden": 0, "move_table": 0}
     assert (about["codec_hash"], about["store_hash"]) == (LAYOUT.codec_hash, LAYOUT.store_hash)
     assert about["code_version"] == "1.2.3"
     assert not load_model(path).training

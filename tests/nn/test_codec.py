@@ -72,7 +72,7 @@ def test_decode_never_gives_a_non_finite_number(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_embedder_does_not_see_what_is_missing(kind: str) -> None:
     torch.manual_seed(0)
-    embedder = Embedder(16, Rules(kind), relative=True, hidden=8)
+    embedder = Embedder(16, Rules(kind), relative=True, hidden=8, moves=40)
     states, pads, context = random_frames(3, 6, missing=True)
     garbage, _, _ = random_frames(3, 6, seed=5)
 

@@ -46,11 +46,13 @@ class TrunkConfig(ModelConfig):
     """Of architectures that learn: what a frame's token is made of.
 
     relative: each player also sees where the other is, along its own facing and up. frame_hidden: width of a layer in
-    which a frame's features act on each other before the trunk; 0: none, as in the card's system.
+    which a frame's features act on each other before the trunk; 0: none, as in the card's system. move_table: places of
+    a table with a vector for each frame of each character's moves; 0: none.
     """
 
     relative: bool = False
     frame_hidden: NonNegativeInt = 0
+    move_table: NonNegativeInt = 0
 
 
 class WorldModel(nn.Module, ABC):
@@ -117,7 +119,9 @@ class TrunkModel(WorldModel):
 
     def __init__(self, config: TrunkConfig, d_token: int, trunk: Trunk) -> None:
         super().__init__(config)
-        self.embedder = Embedder(d_token, self.rules, relative=config.relative, hidden=config.frame_hidden)
+        self.embedder = Embedder(
+            d_token, self.rules, relative=config.relative, hidden=config.frame_hidden, moves=config.move_table
+        )
         self.trunk = trunk
         self.heads = Heads(trunk.d_out, self.rules)
 

@@ -24,6 +24,8 @@ from torch import Tensor, nn
 from worldmodel.melee.stages import GEOMETRY
 from worldmodel.nn.frames import Context, Pads, State, over_rows
 from worldmodel.nn.laws import Laws
+from worldmodel.nn.moves import WIDTH as MOVE_WIDTH
+from worldmodel.nn.moves import MoveTable
 from worldmodel.schema import CATEGORIES, LAYOUT, NUMBERS, STAGE, Field, Number, Prior
 
 HeadKind = Literal["residual", "card"]
@@ -240,11 +242,12 @@ class Embedder(nn.Module):
     """Frames and pads to vectors (...,d_model): one feature vector per frame, and a linear map.
 
     relative: each player's features also say where the other one is, along its own facing and up. hidden: width of a
-    layer between the features and the vector, in which they act on each other; 0: none.
+    layer between the features and the vector, in which they act on each other; 0: none. moves: places of a table of the
+    frames of moves (`nn.moves`); 0: none.
     What a replay lacks enters as 0 whatever the tensors hold, and is told apart by one bit per schema version.
     """
 
-    def __init__(self, d_model: int, rules: Rules, *, relative: bool = False, hidden: int = 0) -> None:
+    def __init__(self, d_model: int, rules: Rules, *, relative: bool = False, hidden: int = 0, moves: int = 0) -> None:
         super().__init__()
         self.rules, self.relative = rules, relative
         self.codes = nn.ModuleList(nn.Embedding(codec.vocab, codec.dim) for codec in CATEGORIES)
@@ -261,6 +264,9 @@ class Embedder(nn.Module):
             per_player += len(NUMBERS) + len(NEAR) * marks.shape[1]
         if relative:
             per_player += len(REACH) * len(_PLACE)
+        self.moves = MoveTable(moves) if moves else None
+        if moves:
+            per_player += MOVE_WIDTH
         self.register_buffer("place_index", torch.tensor(_PLACE), persistent=False)
         self.register_buffer("other_index", torch.tensor([1, 0]), persistent=False)
         per_player += sum(codec.dim for codec in CATEGORIES) + len(LAYOUT.flag_bits)
@@ -311,6 +317,8 @@ class Embedder(nn.Module):
         for index, table in zip(self.bucketed, self.buckets, strict=True):
             bucket = numbers[..., index].clamp(0, NUMBERS[index].buckets - 1).long()
             parts.append(table(bucket) * has_number[..., index : index + 1])
+        if self.moves is not None:
+            parts.append(self.moves(previous, context))
         codes = torch.cat([table(previous.categories[..., i]) for i, table in enumerate(self.codes)], -1)
         parts.append(codes * over_rows(has_code.unsqueeze(1), codes))
         parts.append(previous.flags.to(dtype) * over_rows(context.present_flags.unsqueeze(1).to(dtype), previous.flags))
