@@ -1,10 +1,10 @@
-"""What the laws of the transition bring: the same weights on the same frames without them, with death, with all.
+"""What the laws of the transition bring: the same weights on the same frames, with one more of them at a time.
 
     python benchmarks/laws.py --data DATASET [--release FOLDER] [--device cpu]
 
-Judged by paired intervals over held-out games, each way against the one before it. The limits on single numbers stay in
-all three. And in matches begun anew under random pads, on the stages where nothing moves: who is said to be on the
-ground, and has nothing under him.
+Judged by paired intervals over held-out games, each way against the one before it. The limits on single numbers are in
+all; last comes the count of who has been dead for how long over more rows than the model is shown. And in matches begun
+anew under random pads, on the stages where nothing moves: who is said to be on the ground, and has nothing under him.
 """
 
 from __future__ import annotations
@@ -25,24 +25,27 @@ from torch import Tensor
 
 from worldmodel.dataset.store import open_dataset
 from worldmodel.dynamics.policies import policy
+from worldmodel.dynamics.rollout import burn_in
 from worldmodel.dynamics.world import World
+from worldmodel.evaluation import closed_loop
 from worldmodel.evaluation.compare import Side, compare, read_side
 from worldmodel.evaluation.subject import RELEASED, of_release, settings_of
 from worldmodel.evaluation.suite import evaluate
 from worldmodel.melee.stages import GEOMETRY, Stage
-from worldmodel.models.base import load_model
+from worldmodel.models.base import ModelState, WorldModel, load_model
 from worldmodel.nn.footing import Footing
-from worldmodel.nn.frames import State
+from worldmodel.nn.frames import Context, Pads, State
 from worldmodel.nn.mortality import Mortality
 from worldmodel.schema import CATEGORIES, LAYOUT
 from worldmodel.schema.laws import DEAD, REBIRTH
 
 SHOWN = (
-    "step/change_acc", "step/pos_mae", "uniform/pos_mae@20", "uniform/pos_distance@60", "uniform/percent_mae@20",
+    "step/change_acc", "step/pos_mae", "uniform/pos_mae@20", "uniform/pos_distance@60", "uniform/percent_mae@5",
+    "uniform/percent_mae@20",
     "uniform/percent_mae@60", "uniform/action_state_acc@60", "event/death/recall", "event/death/precision",
     "long/pos_distance@600", "long/stocks_error@600", "survival/near", "survival/possible@600",
 )  # fmt: skip
-WAYS = ("limits alone", "and death", "and footing")
+WAYS = ("limits alone", "and death", "and footing", "and the count")
 MATCHES, FRAMES, FIRST = 60, 600, 100
 NOTHING = 3.0
 """Game units from every surface: further than any body stands in one."""
@@ -60,14 +63,20 @@ def _no_footing(
     return codes, numbers, flags
 
 
+def _shown_only(
+    model: WorldModel, states: State, pads: Pads, context: Context, *, tokens: int
+) -> tuple[ModelState, State]:
+    return burn_in(model, states[:, -tokens - 1 :], pads[:, -tokens - 1 :], context)
+
+
 @contextmanager
 def laws_of(way: str) -> Iterator[None]:
     """The transition with these laws only, in this process."""
-    without_footing = way != WAYS[2]
-    without_death = way == WAYS[0]
+    number = WAYS.index(way)
     with (
-        patch.object(Footing, "forward", _no_footing) if without_footing else nullcontext(),
-        patch.object(Mortality, "forward", _no_death) if without_death else nullcontext(),
+        patch.object(Mortality, "forward", _no_death) if number < 1 else nullcontext(),
+        patch.object(Footing, "forward", _no_footing) if number < 2 else nullcontext(),
+        patch.object(closed_loop, "burn_in", _shown_only) if number < 3 else nullcontext(),
     ):
         yield
 
@@ -126,14 +135,17 @@ def main() -> None:
         values = [measures[0][name]["a"]["value"], *(each[name]["b"]["value"] for each in measures)]
         rows.append([name, measures[0][name]["unit"], *values, *(each[name]["verdict"] for each in measures)])
     for k, what in enumerate((f"on nothing, frames 1 to {FIRST}", f"on nothing, {FIRST + 1} to {FRAMES}")):
-        rows.append([what, "share of the grounded", *(floating[way][k] for way in WAYS), "", ""])
-    table(["measure", "unit", *WAYS, "death", "footing"], rows)
+        rows.append([what, "share of the grounded", *(floating[way][k] for way in WAYS), "", "", ""])
+    table(["measure", "unit", *WAYS, "death", "footing", "count"], rows)
     counts: dict[str, Any] = {way: each["counts"] for way, each in zip(WAYS[1:], found, strict=True)}
     for way, count in counts.items():
         print(f"{way}: {count['better']} numbers better, {count['worse']} worse, {count['undecided']} as before")
     finish("laws", {
         "weights": sides[0].json["weights"]["sha256"], "content_hash": dataset.content_hash, "counts": counts,
-        "values": {str(row[0]): [None if v is None else round(float(str(v)), 5) for v in row[2:5]] for row in rows},
+        "values": {
+            str(row[0]): [None if v is None else round(float(str(v)), 5) for v in row[2 : 2 + len(WAYS)]]
+            for row in rows
+        },
         "matches": MATCHES,
     })  # fmt: skip
 

@@ -6,11 +6,13 @@ import pytest
 import torch
 from frames_at_random import random_frames
 
+from worldmodel.dynamics.moment import flat_carried
 from worldmodel.dynamics.rollout import burn_in, rollout
 from worldmodel.dynamics.step import advance
 from worldmodel.models.base import architectures, make_model
 from worldmodel.nn.frames import State, aligned
-from worldmodel.schema import LAYOUT
+from worldmodel.schema import CATEGORIES, LAYOUT, STAGE
+from worldmodel.schema.laws import AWAY, DEAD_BELOW, REBIRTH
 
 SMALL = {
     "mamba2": {"d_model": 32, "n_layers": 2, "d_state": 8, "headdim": 16},
@@ -47,6 +49,41 @@ def test_rollout_is_stepping_by_hand(arch: str, num_rows: int) -> None:
             if t >= num_rows:
                 torch.testing.assert_close(state.numbers, dream.numbers[:, t - num_rows], rtol=1e-9, atol=1e-9)
                 assert torch.equal(state.categories, dream.categories[:, t - num_rows])
+
+
+@pytest.mark.parametrize("arch", architectures())
+def test_a_model_is_shown_the_last_tokens_and_nothing_else(arch: str) -> None:
+    model = build(arch)
+    states, pads, context = random_frames(3, 9, dtype=torch.float64)
+    for tokens in (0, 1, 5, 8):
+        (shown, _), last = burn_in(model, states, pads, context, tokens=tokens)
+        cut = slice(8 - tokens, None)
+        (alone, _), same = burn_in(model, states[:, cut], pads[:, cut], context)
+        assert_equal(last, same)
+        for one, other in zip(flat_carried(shown), flat_carried(alone), strict=True):
+            assert torch.equal(one, other)
+
+
+def test_the_dead_are_counted_over_more_than_a_model_is_shown() -> None:
+    """Who has been dead for 40 rows comes back after 20 more, whatever the model saw of it."""
+    model = build("copy_last")
+    states, pads, context = random_frames(1, 80, dtype=torch.float64)
+    action, stocks = LAYOUT.category("action_state"), LAYOUT.number("stocks")
+    states.categories[..., action] = 14 + CATEGORIES[action].offset
+    states.categories[:, 10:, 0, action] = DEAD_BELOW + CATEGORIES[action].offset
+    states.numbers[..., stocks] = 2
+    context.stage[:] = 31 + STAGE.offset
+    before = slice(50)
+    carried, last = burn_in(model, states[:, before], pads[:, before], context, tokens=3)
+    dream = rollout(model, carried, last, pads[:, 50:], context)
+    back = dream.categories[0, :, 0, action] == REBIRTH + CATEGORIES[action].offset
+    assert back.nonzero()[0].item() == AWAY[DEAD_BELOW].rows - 40
+    assert not (dream.categories[0, :, 1, action] == REBIRTH + CATEGORIES[action].offset).any()
+    carried, last = burn_in(model, states[:, 46:50], pads[:, 46:50], context)
+    dream = rollout(model, carried, last, pads[:, 50:], context)
+    assert not (dream.categories[0, :, 0, action] == REBIRTH + CATEGORIES[action].offset).any(), (
+        "nobody knows since when"
+    )
 
 
 @pytest.mark.parametrize("arch", architectures())

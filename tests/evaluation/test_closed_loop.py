@@ -19,7 +19,7 @@ LENGTHS = [90, 70, 40]
 def run(dataset: MemoryDataset, models: dict[str, object], *, num_starts: int = 9, **settings: object) -> ClosedLoop:
     games = heldout.choose_games(dataset)  # type: ignore[arg-type]
     chosen = starts.uniform(games, num_starts=num_starts, earliest=3, horizon=12, seed=0)
-    return closed_loop.evaluate(models, dataset, games, chosen, history=3, **settings)  # type: ignore[arg-type]
+    return closed_loop.evaluate(models, dataset, games, chosen, history=3, counted=3, **settings)  # type: ignore[arg-type]
 
 
 def test_the_oracle_makes_no_error_at_any_horizon(in_memory: SimpleNamespace) -> None:
@@ -88,7 +88,7 @@ def test_conditioned_rollouts_of_the_oracle_have_their_events(in_memory: SimpleN
     games = heldout.choose_games(dataset)
     chosen = starts.before_events(dataset, games, num_starts=4, earliest=3, horizon=16, seed=0)
     models = {"oracle": in_memory.oracle(dataset), "copy": naive("copy_last")}
-    found = closed_loop.evaluate(models, dataset, games, chosen, history=3)
+    found = closed_loop.evaluate(models, dataset, games, chosen, history=3, counted=3)
     assert found.models["oracle"].produced.all()
     assert not found.models["copy"].produced.any()
     # Sums are kept per event and game: each conditioned rollout counts in exactly one.

@@ -25,7 +25,7 @@ def test_cuda_and_cpu_agree(in_memory: SimpleNamespace) -> None:
         models = {"b": naive("ballistic").to(device)}
         weights = dict.fromkeys(GROUPS, 1.0)
         step = teacher_forced.evaluate(models, dataset, games, length=8, burn_in=3, weights=weights, device=device)
-        loop = closed_loop.evaluate(models, dataset, games, chosen, history=3, device=device)
+        loop = closed_loop.evaluate(models, dataset, games, chosen, history=3, counted=3, device=device)
         found.append((step.models["b"], loop.models["b"]))
     (cpu_step, cpu_loop), (cuda_step, cuda_loop) = found
     np.testing.assert_allclose(cuda_step.numerator, cpu_step.numerator, rtol=1e-5, atol=1e-4)

@@ -64,7 +64,7 @@ def test_baselines_one_step_ahead_agree_with_the_columns(dataset: Dataset) -> No
 def test_rollouts_of_copy_last_agree_with_the_columns(dataset: Dataset) -> None:
     games = heldout.choose_games(dataset, split="all", allow_train=True)
     chosen = starts.uniform(games, num_starts=40, earliest=8, horizon=60, seed=1)
-    found = closed_loop.evaluate({"copy": naive("copy_last")}, dataset, games, chosen, history=8)
+    found = closed_loop.evaluate({"copy": naive("copy_last")}, dataset, games, chosen, history=8, counted=8)
     gaps = []
     for place, row in chosen.at.tolist():
         game = dataset.game(int(games.num[place]))

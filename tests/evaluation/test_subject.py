@@ -60,7 +60,7 @@ def test_half_a_release_is_none(release: Path, tmp_path: Path, name: str) -> Non
         ("[" * 100_000, "is no JSON"),
         ("[]", "is of version None"),
         ('{"result_version": 1}', "is of version 1"),
-        ('{"result_version": 2, "run": "r", "weights": [], "data": {}}', "weights: Input should be"),
+        ('{"result_version": 3, "run": "r", "weights": [], "data": {}}', "weights: Input should be"),
     ],
 )
 def test_a_release_whose_result_is_damaged_is_one_line(release: Path, tmp_path: Path, text: str, said: str) -> None:

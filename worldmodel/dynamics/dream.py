@@ -16,6 +16,7 @@ from worldmodel.clips.clip import Clip, Kind, Meta
 from worldmodel.dynamics.policies import play, policies, policy
 from worldmodel.dynamics.record import clip_of
 from worldmodel.dynamics.recording import Recording, open_recording
+from worldmodel.dynamics.rollout import COUNTED_ROWS
 from worldmodel.dynamics.world import World
 from worldmodel.errors import WrongUse
 from worldmodel.nn.frames import Context, Pads, State
@@ -52,9 +53,13 @@ def dreams(world: World, recording: Recording, plan: Plan, meta: Meta) -> list[C
         raise WrongUse(f"{plan.num_frames} frames", "at least 1", "choose more")
     # Of one length, since one batch: as much history as the earliest start has.
     history = min(plan.history, min(rows))
-    shown = torch.tensor(rows)[:, None] + torch.arange(-history, 1)
+    counted = min(max(plan.history, COUNTED_ROWS), min(rows))
+    before = torch.tensor(rows)[:, None] + torch.arange(-counted, 1)
     moment = world.begin(
-        _cast(states[0, shown], like), _cast_pads(pads[0, shown], like), _repeat(context, len(rows)).to(like.device)
+        _cast(states[0, before], like),
+        _cast_pads(pads[0, before], like),
+        _repeat(context, len(rows)).to(like.device),
+        tokens=history,
     )
     held, kind = _held(pads, recording, rows, plan)
     if held is None:

@@ -17,6 +17,10 @@ from worldmodel.dynamics.step import advance
 from worldmodel.models.base import ModelState, WorldModel
 from worldmodel.nn.codec import Prediction
 from worldmodel.nn.frames import Context, Pads, State, aligned, stack_rows
+from worldmodel.schema.laws import AWAY
+
+COUNTED_ROWS = 1 + max(told.rows for told in AWAY.values())
+"""A history of so many rows says of everybody how long he has been dead."""
 
 Predict = Callable[[State, Pads, Context, ModelState], tuple[Prediction, ModelState]]
 
@@ -27,17 +31,24 @@ def nothing_seen(model: WorldModel, batch: int) -> ModelState:
 
 
 @torch.no_grad()
-def burn_in(model: WorldModel, states: State, pads: Pads, context: Context) -> tuple[ModelState, State]:
+def burn_in(
+    model: WorldModel, states: State, pads: Pads, context: Context, *, tokens: int | None = None
+) -> tuple[ModelState, State]:
     """Consume a true history: states and pads (B,R,2,·), R >= 1, row 0 being only a "previous state".
 
-    Returns what is carried after R - 1 tokens, and the last frame (B,2,·): what `rollout` starts from.
+    tokens: how many of its R - 1 the model is shown, the last ones; None: all. How long players have been dead is
+    counted over all rows: it belongs to the state of the game, and not to what a model can remember.
+    Returns what is carried, and the last frame (B,2,·): what `rollout` starts from.
     """
     num_b, num_r = states.numbers.shape[:2]
-    if num_r == 1:
-        return nothing_seen(model, num_b), states[:, -1]
-    previous, now, _ = aligned(states, pads)
-    _, model_state = model.scan(previous, now, context, model.init_state(num_b))
-    return (model_state, model.rules.laws.mortality.count_rows(previous)), states[:, -1]
+    model_state, dead_rows = nothing_seen(model, num_b)
+    if num_r > 1:
+        previous, now, _ = aligned(states, pads)
+        dead_rows = model.rules.laws.mortality.count_rows(previous)
+        first = 0 if tokens is None else num_r - 1 - tokens
+        if first < num_r - 1:
+            _, model_state = model.scan(previous[:, first:], now[:, first:], context, model_state)
+    return (model_state, dead_rows), states[:, -1]
 
 
 @torch.no_grad()

@@ -47,9 +47,9 @@ class World:
             self._predict = torch.compile(model.step, fullgraph=True)
 
     @torch.inference_mode()
-    def begin(self, states: State, pads: Pads, context: Context) -> Moment:
-        """Worlds after a true history: states and pads (B,R,2,·), R >= 1; row 0 is only a "previous state"."""
-        carried, last = burn_in(self.model, states, pads, context)
+    def begin(self, states: State, pads: Pads, context: Context, *, tokens: int | None = None) -> Moment:
+        """Worlds after a true history (B,R,2,·); the model is shown all of it or the last `tokens`: see `burn_in`."""
+        carried, last = burn_in(self.model, states, pads, context, tokens=tokens)
         # Copies: views would keep the whole history in memory as long as the moment.
         return self._moment(last.map(torch.clone), carried, context)
 

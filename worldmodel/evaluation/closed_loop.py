@@ -138,6 +138,7 @@ def evaluate(
     starts: Starts,
     *,
     history: int,
+    counted: int,
     batch: int = 256,
     block_frames: int = heldout.BLOCK_FRAMES,
     device: torch.device | str = "cpu",
@@ -145,9 +146,10 @@ def evaluate(
 ) -> ClosedLoop:
     """Roll every model out from every start, with the true pads.
 
-    `history`: tokens that a model consumes before it is on its own: it is shown that many frames and one more. `tick`
-    hears of frames rolled out, summed over models. Models are put into evaluation mode. Sums are kept per game, or, of
-    conditioned starts, per event and game: group e * G + g.
+    `history`: tokens that a model consumes before it is on its own: it is shown that many frames and one more.
+    `counted`: rows before each start, `history` or more, over which it is counted how long players have been dead.
+    `tick` hears of frames rolled out, summed over models. Models are put into evaluation mode. Sums are kept per game,
+    or, of conditioned starts, per event and game: group e * G + g.
     """
     at_S2, horizon = starts.at, starts.horizon
     group_S = at_S2[:, 0] + (len(games) * starts.event[:, 0] if len(starts.event) else 0)
@@ -162,19 +164,20 @@ def evaluate(
         members = np.flatnonzero(np.isin(at_S2[:, 0], places))
         for first in range(0, len(members), batch):
             chosen = members[first : first + batch]
-            cuts = np.stack([np.searchsorted(places, at_S2[chosen, 0]), at_S2[chosen, 1] - history], 1)
-            states, pads, context = block.gather(torch.from_numpy(cuts).to(device), history + 1 + horizon)
-            previous, target = states[:, history:-1], states[:, history + 1 :]
-            start = states[:, history]
-            truth[chosen] = _positions(states[:, history:])
+            cuts = np.stack([np.searchsorted(places, at_S2[chosen, 0]), at_S2[chosen, 1] - counted], 1)
+            states, pads, context = block.gather(torch.from_numpy(cuts).to(device), counted + 1 + horizon)
+            before, held = states[:, : counted + 1], pads[:, : counted + 1]
+            previous, target = states[:, counted:-1], states[:, counted + 1 :]
+            start = states[:, counted]
+            truth[chosen] = _positions(states[:, counted:])
             knows[chosen] = dreams.knows_events(context).cpu().numpy()
             true = dreams.facts(target, start, context)
             wanted = _wanted(starts, chosen, device)
             for name, model in models.items():
                 model.eval()
                 with torch.inference_mode():
-                    carried, last = burn_in(model, states[:, : history + 1], pads[:, : history + 1], context)
-                    dream = rollout(model, carried, last, pads[:, history + 1 :], context)
+                    carried, last = burn_in(model, before, held, context, tokens=history)
+                    dream = rollout(model, carried, last, pads[:, counted + 1 :], context)
                     dreamed = dreams.facts(dream, start, context)
                     _keep_curves(found[name], (dream, previous, target), context, dreamed, true, group_S[chosen])
                     _keep(found[name], chosen, dream, target, dreamed, true, wanted)

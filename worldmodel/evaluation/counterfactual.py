@@ -74,21 +74,22 @@ def evaluate(
     tick: Tick | None = None,
 ) -> Ledger:
     """Dream both futures of every fork with every model; a ledger with a fork in the place of a game."""
-    found = list(forks(SEED + seed, num_forks, earliest=earliest, before=history, after=horizon))
+    found = list(forks(SEED + seed, num_forks, earliest=earliest, before=earliest, after=horizon))
     ledger = Ledger([f"{fork.number}@{fork.row}" for fork in found])
     parts: dict[str, list[NDArray[np.float64]]] = {name: [] for name in models}
     for first in range(0, len(found), batch):
         some = found[first : first + batch]
         played, changed = (_tensors(some, which, device) for which in ("played", "changed"))
         player = np.array([fork.player for fork in some])
-        truth = played[0][:, history + 1 :], changed[0][:, history + 1 :]
+        begin, after = slice(earliest + 1), slice(earliest + 1, None)
+        truth = played[0][:, after], changed[0][:, after]
         for name, model in models.items():
             model.eval()
             dreams = []
             with torch.inference_mode():
                 for states, pads, context in (played, changed):
-                    carried, last = burn_in(model, states[:, : history + 1], pads[:, : history + 1], context)
-                    dreams.append(rollout(model, carried, last, pads[:, history + 1 :], context))
+                    carried, last = burn_in(model, states[:, begin], pads[:, begin], context, tokens=history)
+                    dreams.append(rollout(model, carried, last, pads[:, after], context))
             parts[name].append(_terms((dreams[0], dreams[1]), truth, player))
             if tick:
                 tick(len(some) * 2 * horizon)

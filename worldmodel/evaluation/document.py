@@ -64,6 +64,8 @@ def _starts() -> list[str]:
         "Starts are frozen: a function of the seed, the games and the settings. They do not depend on how much a model",
         "is shown before them, so models of any context are measured on the same ones. The result holds one digest of",
         f"the data and of every list. No start lies before row {starts.EARLIEST_ROW}: until row 123 nobody can act.",
+        "Over so many rows before it is counted how long a player has been dead, whatever the model is shown: when he",
+        "comes back follows from it, and is no guess (decision 0016).",
         "",
         *_table(
             ("list", "starts", "frames", "which"),

@@ -211,6 +211,7 @@ def _rollouts(
                 games,
                 found,
                 history=settings.tokens_before,
+                counted=settings.earliest,
                 device=device,
                 tick=_tick(bar.advance, quiet),
             )

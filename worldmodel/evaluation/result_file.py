@@ -21,10 +21,11 @@ Json = dict[str, Any]
 RESULT_FILE = "result.json"
 """Of a report folder, and of a release."""
 
-RESULT_VERSION = 2
+RESULT_VERSION = 3
 """Raised when a reader of older results would misread a new one.
 
 1 (2026-11): first. 2 (2026-11): frozen starts with a digest, long and conditioned rollouts, sums beside the result.
+3 (2026-11): deaths before a start are counted over all its rows, and not only over those that the model is shown.
 """
 
 SAME = 1e-4

@@ -25,6 +25,7 @@ from worldmodel.dynamics.chosen import Chosen, choose_model
 from worldmodel.dynamics.policies import play, policies, policy
 from worldmodel.dynamics.record import clip_of, tensors_of
 from worldmodel.dynamics.recording import Recording
+from worldmodel.dynamics.rollout import COUNTED_ROWS
 from worldmodel.dynamics.world import World
 from worldmodel.evaluation.dreams import facts
 from worldmodel.nn.frames import Context, Pads, State
@@ -84,16 +85,17 @@ class Models:
 def dream(chosen: Chosen, history: int, recording: Recording, wish: Wish) -> bytes:
     """{clip, errors, per_frame, contradictions, notes} as JSON. Raises Refused for frames that the match has not."""
     history = min(history, MAX_HISTORY, wish.start)
-    cut = recording.frames[wish.start - history : wish.start + 1 + wish.num_frames]
+    counted = min(max(history, COUNTED_ROWS), wish.start)
+    cut = recording.frames[wish.start - counted : wish.start + 1 + wish.num_frames]
     states, pads, context = replace(recording, frames=cut).tensors()
     like = chosen.model.like
     states = State(states.numbers.to(like.dtype), states.categories, states.flags)
     pads = Pads(pads.numbers.to(like.dtype), pads.buttons)
     world = World(chosen.model, temperature=wish.temperature, seed=wish.seed)
-    row = history
+    row = counted
     held, kind = _held(pads[:, row + 1 :], wish)
     begin = slice(0, row + 1)
-    moment = world.begin(states[:, begin], pads[:, begin], context)
+    moment = world.begin(states[:, begin], pads[:, begin], context, tokens=history)
     if wish.pads != TRUE_PADS and not wish.taken:
         generator = torch.Generator(device=like.device).manual_seed(wish.seed)
         rule, whose = policy(wish.pads), torch.tensor([player in wish.players for player in range(len(PLAYERS))])
