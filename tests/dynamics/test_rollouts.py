@@ -64,6 +64,13 @@ def test_a_model_is_shown_the_last_tokens_and_nothing_else(arch: str) -> None:
             assert torch.equal(one, other)
 
 
+def test_a_model_cannot_be_shown_more_than_there_is() -> None:
+    states, pads, context = random_frames(2, 4, dtype=torch.float64)
+    for tokens in (-1, 4, 9):
+        with pytest.raises(ValueError, match=f"{tokens} tokens of a history of 4 rows"):
+            burn_in(build("copy_last"), states, pads, context, tokens=tokens)
+
+
 def test_the_dead_are_counted_over_more_than_a_model_is_shown() -> None:
     """Who has been dead for 40 rows comes back after 20 more, whatever the model saw of it."""
     model = build("copy_last")

@@ -38,9 +38,12 @@ def burn_in(
 
     tokens: how many of its R - 1 the model is shown, the last ones; None: all. How long players have been dead is
     counted over all rows: it belongs to the state of the game, and not to what a model can remember.
-    Returns what is carried, and the last frame (B,2,·): what `rollout` starts from.
+    Returns what is carried, and the last frame (B,2,·): what `rollout` starts from. Raises ValueError for more
+    tokens than there are.
     """
     num_b, num_r = states.numbers.shape[:2]
+    if tokens is not None and not 0 <= tokens < num_r:
+        raise ValueError(f"{tokens} tokens of a history of {num_r} rows")
     model_state, dead_rows = nothing_seen(model, num_b)
     if num_r > 1:
         previous, now, _ = aligned(states, pads)
