@@ -33,6 +33,7 @@ class Case:
     name: str
     overrides: tuple[str, ...]
     small: tuple[str, ...]
+    needs_device: bool = False
 
     def experiment(self, cuda: bool) -> Experiment:
         return load_experiment(
@@ -44,6 +45,7 @@ SEQUENCE = "data={mode: sequence, length: 256, burn_in: 0}"
 CASES = (
     Case("window B=1024", ("training.batch_size=1024",), ("training.batch_size=32",)),
     Case("window B=4096", ("training.batch_size=4096",), ("training.batch_size=64",)),
+    Case("window B=4096, our kernel", ("training.batch_size=4096", "training.kernels=triton"), (), needs_device=True),
     Case("sequence 128 x 256", (SEQUENCE, "training.batch_size=128", "model.chunk_size=256"),
          ("training.batch_size=2",)),
     Case("sequence 128 x 256, chunk 64", (SEQUENCE, "training.batch_size=128", "model.chunk_size=64"),
@@ -67,6 +69,9 @@ def main() -> None:
     results: dict[str, dict[str, float]] = {}
     for case in CASES:
         if options.only not in (None, case.name):
+            continue
+        if case.needs_device and not cuda:
+            print(f"left out, it needs a CUDA device: {case.name}")
             continue
         experiment = case.experiment(cuda)
         if options.eager:

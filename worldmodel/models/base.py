@@ -84,6 +84,15 @@ class WorldModel(nn.Module, ABC):
     ) -> ModelState:
         """The state before the first frame. Device and dtype default to the model's own."""
 
+    def use_kernels(self, num_rows: int) -> None:
+        """From now on, compute `forward` of windows of `num_rows` tokens with GPU kernels of our own.
+
+        Raises WrongUse where there is none for this architecture or this size.
+        """
+        raise WrongUse(
+            f"training.kernels: triton for arch {self.config.arch!r}", "mamba2", "set training.kernels to torch"
+        )
+
     @property
     def like(self) -> Tensor:
         """A tensor that has the model's device and dtype."""

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from pydantic import PositiveInt, model_validator
 from torch import Tensor, nn
 
+from worldmodel.errors import WrongUse
 from worldmodel.models.base import ModelState, Trunk, TrunkConfig, TrunkModel
 from worldmodel.nn import ssd
 from worldmodel.nn.conv import causal_conv
@@ -75,6 +76,8 @@ class Block(nn.Module):
         self.D = nn.Parameter(torch.ones(num_heads))
         self.norm = nn.RMSNorm(self.inner, eps=1e-5)
         self.out_proj = nn.Linear(self.inner, config.d_model, bias=False)
+        self.fused = False
+        """Whether windows without a history go through our kernel (`nn.mixer`), which fits short ones only."""
 
     def forward(
         self, u: Tensor, state: BlockState | None = None, *, last_state: bool = False, first_row: int = 0
@@ -85,10 +88,14 @@ class Block(nn.Module):
         """
         if first_row:
             gate_weight, weight = torch.split(self.in_proj.weight, [self.sizes[0], sum(self.sizes[1:])])
-            z = F.linear(u[:, first_row:], gate_weight)
-            mixed, dt = torch.split(F.linear(u, weight), self.sizes[1:], dim=-1)
+            z, projected = F.linear(u[:, first_row:], gate_weight), F.linear(u, weight)
         else:
-            z, mixed, dt = torch.split(self.in_proj(u), self.sizes, dim=-1)
+            z, projected = None, self.in_proj(u)
+        if self.fused and state is None and not last_state:
+            return self._project(self._mix(projected, z)), None
+        if z is None:
+            z, projected = torch.split(projected, [self.sizes[0], sum(self.sizes[1:])], dim=-1)
+        mixed, dt = torch.split(projected, self.sizes[1:], dim=-1)
         past = mixed.new_zeros(mixed.shape[0], self.width - 1, mixed.shape[2]) if state is None else state[0]
         padded = torch.cat([past, mixed], 1)
         x, b, c = self._split(F.silu(causal_conv(padded, self.conv_weight, self.conv_bias)))
@@ -126,9 +133,16 @@ class Block(nn.Module):
         return torch.unflatten(x, -1, (-1, self.headdim)), b, c
 
     def _finish(self, y: Tensor, x: Tensor, z: Tensor) -> Tensor:
-        y = (y + x * self.D[:, None]).flatten(-2)
-        gated = (y * F.silu(z)).to(self.norm.weight.dtype)
-        out: Tensor = self.out_proj(self.norm(gated))
+        return self._project((y + x * self.D[:, None]).flatten(-2) * F.silu(z))
+
+    def _mix(self, projected: Tensor, z: Tensor | None) -> Tensor:
+        """From the one projection to the other, as one kernel."""
+        from worldmodel.nn import mixer  # Triton is there on CUDA machines only
+
+        return mixer.mix(projected, z, self.conv_weight, self.conv_bias, self.dt_bias, self.A_log, self.D, self.d_state)
+
+    def _project(self, gated: Tensor) -> Tensor:
+        out: Tensor = self.out_proj(self.norm(gated.to(self.norm.weight.dtype)))
         return out
 
 
@@ -178,3 +192,18 @@ class Mamba2(Trunk):
 class Model(TrunkModel):
     def __init__(self, config: Config) -> None:
         super().__init__(config, config.d_model, Mamba2(config))
+
+    def use_kernels(self, num_rows: int) -> None:
+        from worldmodel.nn import mixer  # Triton is there on CUDA machines only
+
+        config = self.config
+        assert isinstance(config, Config)
+        if not mixer.fits(num_rows, config.d_state, config.headdim):
+            raise WrongUse(
+                f"training.kernels: triton for {num_rows} rows, a state of {config.d_state}, heads of {config.headdim}",
+                f"at most {mixer.MAX_ROWS} rows, and each width one of {', '.join(map(str, mixer.WIDTHS))}",
+                "set training.kernels to torch, or show shorter windows",
+            )
+        for block in self.modules():
+            if isinstance(block, Block):
+                block.fused = True

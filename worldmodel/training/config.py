@@ -158,6 +158,8 @@ class Training(Strict):
     no validation, "all" for every held-out window there is.
     checkpoint_every_min: besides one at each epoch's end; keep_last: how many of those stay.
     precision, compile: "auto" is bf16, and a compiled step, on a CUDA device that can; else fp32 and eager.
+    kernels: what the inside of a block is made of: "torch", or "triton", one kernel of our own (windows of at most 16
+    rows, CUDA only; it is not the default because no device has timed it yet, see decision 0012).
     threads: of the CPU; null leaves the machine's choice (sums then depend on the machine in their last bits).
     """
 
@@ -172,6 +174,7 @@ class Training(Strict):
     seed: NonNegativeInt = 0
     precision: Literal["fp32", "bf16", "auto"] = "fp32"
     compile: bool | Literal["auto"] = False
+    kernels: Literal["torch", "triton"] = "torch"
     threads: PositiveInt | None = None
     log_every_steps: PositiveInt = 100
     log_every_s: PositiveFloat = 10.0

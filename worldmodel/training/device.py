@@ -1,4 +1,4 @@
-"""The device of a run, and what is only worth it on some: half precision, compilation.
+"""The device of a run, and what is only worth it on some: half precision, compilation, kernels of our own.
 
 Owns: the choice. Must not: change a number without `announce` telling it.
 """
@@ -11,7 +11,8 @@ from importlib.util import find_spec
 import torch
 
 from worldmodel.errors import WrongUse
-from worldmodel.training.config import Training
+from worldmodel.models.base import WorldModel
+from worldmodel.training.config import Experiment, Training
 from worldmodel.training.team import is_launched
 
 
@@ -45,3 +46,16 @@ def uses_compile(training: Training, device: torch.device) -> bool:
     if training.compile == "auto":
         return device.type == "cuda" and find_spec("triton") is not None
     return training.compile
+
+
+def use_kernels(model: WorldModel, experiment: Experiment, device: torch.device) -> None:
+    """Have the model use kernels of our own, if the experiment says so. Raises WrongUse where they cannot run."""
+    if experiment.training.kernels == "torch":
+        return
+    way_out = "set training.kernels to torch"
+    if find_spec("triton") is None:
+        raise WrongUse("training.kernels: triton, without Triton", "PyTorch for CUDA, which has it", way_out)
+    # Triton's interpreter runs kernels on a CPU: for tests, ten thousand times slower.
+    if device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
+        raise WrongUse(f"training.kernels: triton on {device}", "a CUDA device", way_out)
+    model.use_kernels(experiment.data.length)

@@ -29,7 +29,7 @@ from worldmodel.training.batches import Batch
 from worldmodel.training.book import NAMES, Book, open_book
 from worldmodel.training.checkpoint import TrainState
 from worldmodel.training.config import Experiment
-from worldmodel.training.device import uses_compile
+from worldmodel.training.device import use_kernels, uses_compile
 from worldmodel.training.guard import Guard, check_rules
 from worldmodel.training.optim import make_optimizer
 from worldmodel.training.plan import Plan, Say, announce, make_plan
@@ -142,6 +142,7 @@ def make_state(experiment: Experiment, device: torch.device) -> TrainState:
     """The state before the first step: a function of the experiment alone."""
     torch.manual_seed(experiment.training.seed)
     model = make_model(experiment.model).to(device)
+    use_kernels(model, experiment, device)
     ema = None
     if experiment.training.ema is not None:
         ema = copy.deepcopy(model).requires_grad_(False).eval()

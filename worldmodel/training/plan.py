@@ -158,6 +158,7 @@ def announce(plan: Plan, state: TrainState, say: Say) -> None:
         f"model {experiment.model.arch}, {state.model.num_parameters():,} parameters, {experiment.model.heads} heads, "
         f"{'bf16' if uses_bf16(training, plan.device) else 'fp32'} on {plan.device}, "
         f"{'compiled' if uses_compile(training, plan.device) else 'not compiled'}"
+        f"{', kernels of our own' if training.kernels == 'triton' else ''}"
     )
     for line in describe(plan):
         say(line)
