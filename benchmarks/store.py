@@ -27,7 +27,6 @@ from worldmodel.nn.frames import DeviceBlock
 from worldmodel.replays.source import iter_sources
 from worldmodel.schema import LAYOUT, PLAYERS, column_name
 
-
 WINDOWS = 100_000
 ROWS = 11
 """Of a window of K = 10: its tokens, and the state before the first."""
@@ -48,7 +47,9 @@ def main() -> None:
         word = block.words.element_size() * block.words.shape[1]
         column_bytes = dataset.num_frames * 4
         moved = {
-            "one column of all games": (lambda: [game[column].sum() for game in map(dataset.game, every)], column_bytes),
+            "one column of all games": (
+                lambda: [game[column].sum() for game in map(dataset.game, every)], column_bytes
+            ),
             "every game as a block": (
                 lambda: load_block(dataset, every), dataset.num_frames * (report.bytes_per_frame + ROW.num_bytes)
             ),

@@ -59,8 +59,8 @@ def _silu_slope(value):
 
 @triton.jit
 def _softplus(value):
-    """log(1 + exp(value)). Step sizes are a thousandth: 1 + exp(value) has lost four of their digits, which the ratio of
-    what was meant to what was added gives back."""
+    """log(1 + exp(value)). Step sizes are a thousandth: 1 + exp(value) has lost four of their digits, which the ratio
+    of what was meant to what was added gives back."""
     small = tl.exp(-tl.abs(value))
     one_more = 1.0 + small
     lost = tl.where(one_more == 1.0, 1.0, small / tl.where(one_more == 1.0, 1.0, one_more - 1.0))
