@@ -85,6 +85,10 @@ def _frames_per_s(told: Told) -> float:
     )
 
 
+def _worst_ratio(what: str) -> Callable[[Told], float]:
+    return lambda told: max(float(ratio) for name, ratio in told["ratios"].items() if what in name)
+
+
 def _epoch_s(case: str) -> Callable[[Told], float]:
     return lambda told: min(
         float(one["mission_epoch_s"]) for name, one in told["cases"].items() if name.startswith(case)
@@ -188,6 +192,23 @@ FLOORS = (
         "ui_start.py",
         "ui_start",
         lambda told: max(page["first"] for page in told["ms"].values()),
+    ),
+    Floor(
+        "position error of the released world over the mission's recipe's, worst of 5, 10, 20 frames",
+        "at most 0.667",
+        "recipes/against.py",
+        "against_card",
+        _worst_ratio("pos_mae"),
+    ),
+    Floor(
+        "the same of its percent error", "at most 0.5", "recipes/against.py", "against_card", _worst_ratio("percent")
+    ),
+    Floor(
+        "headline measures in which it is worse",
+        "at most 0",
+        "recipes/against.py",
+        "against_card",
+        lambda told: float(len(told["worse"])),
     ),
     Floor(
         "the mission's epoch in windows of 10, s, one H200",
