@@ -261,13 +261,15 @@ def clock(grounds: Grounds, reference: RunFolder | None) -> Outcome:
 @_scenario("a step hangs", r"Done: every step$")
 def hung(grounds: Grounds, reference: RunFolder | None) -> Outcome:
     """Stopped by SIGSTOP: the watcher ends it by the rule `stale`, and it is begun again."""
-    grounds.card("night", kill=[{"rule": "stale", "minutes": 0.08}])
+    # Longer than a second life takes to its first step on a machine that has other work.
+    grounds.card("night", kill=[{"rule": "stale", "minutes": 0.25}])
     run = grounds.launch("night")
     grounds.wait_step(run, 25)
     os.kill(grounds.worker(run), signal.SIGSTOP)
     wait_for(lambda: board.look(run, close=False).state == "halted", "it is seen to be halted")
     outcome = grounds.wait_over(run)
-    assert [life.reason for life in outcome.lives] == ["rule: stale", "finished"]
+    reasons = [life.reason for life in outcome.lives]
+    assert reasons == ["rule: stale", "finished"], reasons
     assert reference is None or same_record(run, reference), "not the same as the run that was left alone"
     return outcome
 
