@@ -66,14 +66,14 @@ def cell(measure: dict[str, Any]) -> str:
 
 
 def mean_cell(seeds: dict[str, Any], name: str) -> str:
-    """Of one seed the cell; of more their mean, with the sign that all of them agree on."""
+    """Of one seed the cell; of more their mean, with the sign that all agree on whose rung below was measured too."""
     measures = [of["measures"][name] for of in seeds.values()]
     if len(measures) == 1:
         return cell(measures[0])
     values = [one["value"] for one in measures]
-    verdicts = {(one.get("difference") or {}).get("verdict") for one in measures}
+    verdicts = {one["difference"]["verdict"] for one in measures if one.get("difference")}
     whole = dict(measures[0]) | {"value": sum(values) / len(values)}
-    whole["difference"] = {"verdict": verdicts.pop()} if len(verdicts) == 1 and None not in verdicts else None
+    whole["difference"] = {"verdict": verdicts.pop()} if len(verdicts) == 1 else None
     return cell(whole)
 
 
